@@ -1,0 +1,76 @@
+"""The original's ``.pth`` files: all knowledge of their names lives here (spec 2)."""
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from yolact.errors import CheckpointError
+
+# Pattern in the original's names -> our name. FPN layers are stored coarse first there.
+_RENAMES = (
+    (r"backbone\.layers\.(\d)\.(.*)", lambda m: f"backbone.body.layer{int(m[1]) + 1}.{m[2]}"),
+    (r"backbone\.(conv1|bn1)\.(.*)", r"backbone.body.\1.\2"),
+    (r"fpn\.lat_layers\.(\d)\.(.*)", lambda m: f"fpn.laterals.{2 - int(m[1])}.{m[2]}"),
+    (r"fpn\.pred_layers\.(\d)\.(.*)", lambda m: f"fpn.outputs.{2 - int(m[1])}.{m[2]}"),
+    (r"fpn\.downsample_layers\.([01])\.(.*)", r"fpn.downsamples.\1.\2"),
+    (r"proto_net\.([024])\.(.*)", lambda m: f"protonet.before.{int(m[1]) // 2}.{m[2]}"),
+    (r"proto_net\.8\.(.*)", r"protonet.after.\1"),
+    (r"proto_net\.10\.(.*)", r"protonet.project.\1"),
+    (r"prediction_layers\.0\.upfeature\.0\.(.*)", r"head.shared.\1"),
+    (r"prediction_layers\.0\.bbox_layer\.(.*)", r"head.boxes.\1"),
+    (r"prediction_layers\.0\.conf_layer\.(.*)", r"head.classes.\1"),
+    (r"prediction_layers\.0\.mask_layer\.(.*)", r"head.coefficients.\1"),
+    (r"semantic_seg_conv\.(.*)", r"semantic_head.\1"),
+)
+
+# Left-overs that the original deletes too (spec 2.3).
+_UNUSED = re.compile(r"backbone\.layer(?!s)|fpn\.downsample_layers\.([2-9]|\d\d)\.")
+
+
+def read_original_weights(path: Path) -> dict[str, Tensor]:
+    """Read a ``.pth`` state dict of the original, with the names of our :class:`Yolact`.
+
+    Only tensors are unpickled; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds keys that no model here has.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint of plain tensors.") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} is not a plain state dict of tensors.")
+    return rename_original_weights(state, str(path))
+
+
+def rename_original_weights(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Give the tensors of an original state dict our names.
+
+    Raises:
+        CheckpointError: If a key is neither known nor one of the known left-overs; all are listed.
+    """
+    renamed, unknown = {}, []
+    for key, tensor in state.items():
+        if _UNUSED.match(key):
+            continue
+        name = _rename(key)
+        if name is None:
+            unknown.append(key)
+        else:
+            renamed[name] = tensor
+    if unknown:
+        raise CheckpointError(f"{source} holds unknown keys: {', '.join(unknown)}.")
+    return renamed
+
+
+def _rename(key: str) -> str | None:
+    for pattern, replacement in _RENAMES:
+        if match := re.fullmatch(pattern, key):
+            return replacement(match) if callable(replacement) else match.expand(replacement)
+    return None

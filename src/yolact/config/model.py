@@ -1,0 +1,67 @@
+"""What a network is made of, as frozen data. Only ``model.build`` turns it into modules."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from yolact.errors import UsageError
+
+IMAGENET_MEAN_RGB = (123.68, 116.78, 103.94)  # spec 3: the original's values, in 0-255 units
+IMAGENET_STD_RGB = (58.40, 57.12, 57.38)
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Reference boxes of every pyramid level, finest level first (spec 1.9)."""
+
+    scales: tuple[tuple[float, ...], ...] = ((24.0,), (48.0,), (96.0,), (192.0,), (384.0,))
+    """Side in pixels of the network input, per level; more than one scale per level is allowed."""
+    ratios: tuple[float, ...] = (1.0, 0.5, 2.0)
+    """Width over height."""
+    square: bool = False
+    """Height copied from width. The published YOLACT v1 weights were trained with this slip."""
+
+    @property
+    def num_per_cell(self) -> int:
+        """Anchors per cell; every level has the same number."""
+        return len(self.scales[0]) * len(self.ratios)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of one YOLACT network. The defaults are the paper's (spec 1)."""
+
+    class_names: tuple[str, ...]
+    """Foreground classes in label order. Background is not among them."""
+    backbone: str = "resnet50"
+    """Any timm model that yields features at strides 8, 16 and 32."""
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    """Passed to timm as they are."""
+    image_size: tuple[int, int] = (550, 550)
+    """Network input, (height, width) in pixels. Images are stretched to it."""
+    mean: tuple[float, float, float] = IMAGENET_MEAN_RGB
+    std: tuple[float, float, float] = IMAGENET_STD_RGB
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    fpn_channels: int = 256
+    protonet_channels: int = 256
+    protonet_depth: int = 3
+    """3x3 convolutions before the upsampling; one more follows it."""
+    head_channels: int = 256
+    num_prototypes: int = 32
+    block: Literal["plain", "light"] = "plain"
+    """``plain``: 3x3 convolution with bias, as published. ``light``: batch norm after it,."""
+
+    def __post_init__(self) -> None:
+        """Reject what no network can be built from."""
+        if isinstance(self.class_names, str) or not self.class_names:
+            raise UsageError("class_names must be a non-empty list of names, not a single string.")
+        if min(self.image_size) < 64:
+            raise UsageError(f"image size {self.image_size} is too small: 64 pixels at least.")
+        if len(self.anchors.scales) != 5:
+            raise UsageError("anchor scales are needed for exactly five levels, P3 to P7.")
+        if len({len(level) for level in self.anchors.scales}) != 1:
+            raise UsageError("every pyramid level needs the same number of anchor scales.")
+
+    @property
+    def num_classes(self) -> int:
+        """Foreground classes; class logits have one column more, the background's, in front."""
+        return len(self.class_names)

@@ -1,0 +1,116 @@
+"""The named models: architecture and training schedule of each (spec 6.1)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from yolact.config.detection import DetectionConfig
+from yolact.config.model import AnchorConfig, ModelConfig
+from yolact.config.training import TrainingConfig
+from yolact.errors import UsageError
+
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
+    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog",
+    "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
+    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite",
+    "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
+    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
+    "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book",
+    "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a named model stands for."""
+
+    model: ModelConfig
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=800_000))
+    detection: DetectionConfig = field(default_factory=DetectionConfig)
+
+    def resized(self, image_size: tuple[int, int]) -> "Recipe":
+        """The same recipe for another input size; anchors keep their share of the shorter side.
+
+        Scales are cut to whole pixels, as in the original's 400 and 700 px models.
+        """
+        factor = min(image_size) / min(self.model.image_size)
+        scales = tuple(
+            tuple(float(int(scale * factor)) for scale in level)
+            for level in self.model.anchors.scales
+        )
+        anchors = replace(self.model.anchors, scales=scales)
+        return replace(self, model=replace(self.model, image_size=image_size, anchors=anchors))
+
+
+def _published(class_names: tuple[str, ...], backbone: str, *, square: bool = True) -> Recipe:
+    anchors = AnchorConfig(square=square)
+    return Recipe(ModelConfig(class_names=class_names, backbone=backbone, anchors=anchors))
+
+
+def yolact_base(class_names: tuple[str, ...]) -> Recipe:
+    """YOLACT-550 with ResNet-101, the paper's main model."""
+    return _published(class_names, "resnet101")
+
+
+def yolact_resnet50(class_names: tuple[str, ...]) -> Recipe:
+    """YOLACT-550 with ResNet-50."""
+    return _published(class_names, "resnet50")
+
+
+def yolact_im400(class_names: tuple[str, ...]) -> Recipe:
+    """YOLACT-400 with ResNet-101."""
+    return yolact_base(class_names).resized((400, 400))
+
+
+def yolact_im700(class_names: tuple[str, ...]) -> Recipe:
+    """YOLACT-700 with ResNet-101; masks of up to 300 positives per image are trained."""
+    recipe = yolact_base(class_names).resized((700, 700))
+    loss = replace(recipe.training.loss, max_mask_positives=300)
+    return replace(recipe, training=replace(recipe.training, loss=loss))
+
+
+def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
+    """Our small one, for CPUs and for training from nothing: the same architecture, narrower."""
+    model = ModelConfig(
+        class_names=class_names,
+        backbone="regnetx_002",
+        image_size=(320, 320),
+        anchors=AnchorConfig(scales=((14.0,), (28.0,), (56.0,), (112.0,), (224.0,))),
+        fpn_channels=96,
+        protonet_channels=64,
+        protonet_depth=1,
+        head_channels=96,
+        num_prototypes=24,
+        block="light",
+    )
+    training = TrainingConfig(
+        epochs=100.0,
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup_steps=100,
+    )
+    return Recipe(model, training)
+
+
+PRESETS: dict[str, Callable[[tuple[str, ...]], Recipe]] = {
+    "yolact-nano": yolact_nano,
+    "yolact-resnet50": yolact_resnet50,
+    "yolact-base": yolact_base,
+    "yolact-im400": yolact_im400,
+    "yolact-im700": yolact_im700,
+}
+
+
+def preset(name: str, class_names: Sequence[str] = COCO_CLASSES) -> Recipe:
+    """The recipe called ``name`` for these classes.
+
+    Raises:
+        UsageError: If there is no such preset; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"no model is called {name!r}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name](tuple(class_names))

@@ -1,0 +1,73 @@
+"""Recipes as plain data and back: for ``config.yaml`` in a run directory and for recipe files."""
+
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolact.config.presets import PRESETS, Recipe, preset
+from yolact.errors import UsageError
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The whole recipe, nested, of JSON types only."""
+    plain: dict[str, Any] = _lists(asdict(recipe))
+    return plain
+
+
+def load_recipe(name_or_path: str, class_names: tuple[str, ...]) -> Recipe:
+    """A preset by name, or a YAML file that names one under ``base`` and holds the differences.
+
+    Raises:
+        UsageError: If there is no such preset or file, or the file has a key that does not exist.
+    """
+    if not name_or_path.endswith((".yaml", ".yml")):
+        return preset(name_or_path, class_names)
+    path = Path(name_or_path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no recipe file {path}.") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(document, dict) or "base" not in document:
+        raise UsageError(f"{path} must name its base: one of {', '.join(PRESETS)}.")
+    base = preset(str(document.pop("base")), class_names)
+    recipe = merged(base, document, str(path))
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
+    """A copy of a (nested) configuration with some values replaced.
+
+    Raises:
+        UsageError: If a key does not exist or a value is refused; the message names ``where``.
+    """
+    if not isinstance(changes, dict):
+        raise UsageError(f"{where} must hold keys and values.")
+    known = {f.name for f in fields(config)}
+    values = {}
+    for key, value in changes.items():
+        if key not in known:
+            raise UsageError(f"{where}: there is no setting {key}; known are {sorted(known)}.")
+        current = getattr(config, key)
+        if is_dataclass(current):
+            values[key] = merged(current, value, f"{where}: {key}")
+        else:
+            values[key] = _tuples(value) if isinstance(current, tuple) else value
+    try:
+        return replace(config, **values)
+    except TypeError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,95 @@
+"""How a network is trained, as frozen data (spec 5). Every field is a flag of ``yolact train``."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from yolact.errors import UsageError
+
+REFERENCE_BATCH_SIZE = 8  # learning rates and step counts are stated for it (spec 5.6)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and thresholds of the losses (spec 5.3, 5.4)."""
+
+    box_weight: float = 1.5
+    class_weight: float = 1.0
+    mask_weight: float = 6.125
+    semantic_weight: float = 1.0
+    positive_iou: float = 0.5
+    """An anchor that overlaps an object by this much or more is a positive."""
+    negative_iou: float = 0.4
+    """An anchor that overlaps every object by less is background; in between it is ignored."""
+    crowd_iou: float = 0.7
+    """An anchor with more than this share of its area in a crowd region is ignored."""
+    negatives_per_positive: int = 3
+    max_mask_positives: int = 100
+    """Positives per image whose masks are computed; a random subset stands for the rest."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run. The defaults are the paper's COCO schedule."""
+
+    epochs: float | None = None
+    """Length in passes over the training images."""
+    steps: int | None = None
+    """Length in optimizer steps at a batch size of 8; other batch sizes scale it."""
+    max_time: str | None = None
+    """Length as HH:MM:SS. Alone or with epochs or steps: whichever ends first. The schedule follows
+    the clock, so that the learning rate still ends where it should."""
+    batch_size: int = 8
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 1e-3
+    """Peak value at a batch size of 8; other batch sizes scale it in proportion."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["steps", "cosine"] = "steps"
+    """``steps``: times 0.1 at each of ``lr_steps``. ``cosine``: half a cosine down to 1 %."""
+    lr_steps: tuple[float, ...] = (0.35, 0.75, 0.875, 0.9375)
+    """Where the rate drops, as fractions of the run: 280k, 600k, 700k and 750k of 800k."""
+    warmup_steps: int = 500
+    """The rate rises linearly from a tenth over these steps."""
+    gradient_clip: float | None = None
+    """Largest norm of the whole gradient; longer ones are shortened to it."""
+    freeze_batch_norm: bool | None = None
+    """Keep batch-norm statistics and weights fixed. By default only with fewer than 6 images per
+    batch and a model that started from given weights."""
+    augmentation: Literal["original", "flip", "none"] = "original"
+    """``original``: distort colours, expand, crop, mirror. ``flip``: mirror only."""
+    validations: int = 10
+    """How often AP is measured, evenly over the run and at its end."""
+    workers: int = 2
+    """Processes that prepare batches; 0 prepares them in the main process."""
+    seed: int = 0
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be trained."""
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError("give the length in epochs or in steps, not both.")
+        for name in ("epochs", "steps", "batch_size", "learning_rate", "gradient_clip", "validations"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"{name} must be positive, not {value}.")
+        if self.workers < 0:
+            raise UsageError(f"workers must not be negative, not {self.workers}.")
+        if self.max_time is not None:
+            parse_duration(self.max_time)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read HH:MM:SS.
+
+    Raises:
+        UsageError: If ``text`` has another form or is not positive.
+    """
+    parts = text.split(":")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        raise UsageError(f"a duration is written HH:MM:SS, not {text!r}.")
+    hours, minutes, seconds = map(int, parts)
+    duration = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    if not duration:
+        raise UsageError("a duration must be longer than zero.")
+    return duration

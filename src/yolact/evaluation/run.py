@@ -1,0 +1,87 @@
+"""Run a model over a data set and score it. Anything that maps pictures to results fits."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolact.data.coco import CocoInstances, ImageRecord
+from yolact.data.images import read_image
+from yolact.errors import DataError
+from yolact.evaluation.coco import CocoEvaluator, Metrics
+from yolact.results import Result
+
+Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Result]]
+
+
+def evaluate_predictions(
+    predict: Predict,
+    class_names: Sequence[str],
+    instances: CocoInstances,
+    *,
+    max_detections: int,
+    batch_size: int,
+    on_progress: Callable[[int], None] | None = None,
+    collected: list[dict[str, Any]] | None = None,
+) -> Metrics:
+    """COCO metrics of ``predict`` on every picture of ``instances``.
+
+    Args:
+        predict: RGB uint8 pictures -> one result each, scores not yet filtered for display.
+        class_names: The model's classes by label; matched with the data's by name.
+        instances: Pictures and truth. Pictures without objects count.
+        max_detections: Per image.
+        batch_size: Pictures per call of ``predict``.
+        on_progress: Called with the number of pictures done.
+        collected: If given, the COCO results entries are appended to it.
+
+    Raises:
+        DataError: If model and data have no class in common.
+        ImageError: If a picture cannot be decoded.
+    """
+    category_ids = match_categories(class_names, instances)
+    evaluator = CocoEvaluator(instances.ground_truth, max_detections=max_detections)
+    done = 0
+    for records, results in _predict_all(predict, instances.records, batch_size):
+        for record, result in zip(records, results, strict=True):
+            ids = category_ids[result.labels]
+            result = result[ids >= 0]  # what the data cannot judge does not count against it
+            ids = ids[ids >= 0]
+            evaluator.update(
+                record.image_id, result.boxes, result.scores, ids, result.masks.rle()
+            )
+            if collected is not None:
+                collected += result.to_coco(record.image_id, category_ids.tolist())
+        done += len(records)
+        if on_progress is not None:
+            on_progress(done)
+    return evaluator.compute()
+
+
+def match_categories(class_names: Sequence[str], instances: CocoInstances) -> NDArray[np.int64]:
+    """The data's category id of every label of the model, by name; -1 where the data lacks it.
+
+    Raises:
+        DataError: If no name is shared.
+    """
+    id_of = dict(zip(instances.class_names, instances.category_ids, strict=True))
+    ids = np.array([id_of.get(name, -1) for name in class_names], dtype=np.int64)
+    if (ids < 0).all():
+        raise DataError(
+            f"the model knows {_some(class_names)}, {instances.source} has "
+            f"{_some(instances.class_names)}: not one class is the same."
+        )
+    return ids
+
+
+def _predict_all(
+    predict: Predict, records: Sequence[ImageRecord], batch_size: int
+) -> Iterator[tuple[Sequence[ImageRecord], Sequence[Result]]]:
+    for start in range(0, len(records), batch_size):
+        part = records[start : start + batch_size]
+        yield part, predict([read_image(record.path) for record in part])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")

@@ -1,0 +1,114 @@
+"""The object users hold: pictures in, finished results out. Knows no file format of models."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.config.detection import DetectionConfig
+from yolact.errors import ImageError, UsageError
+from yolact.inference.sources import Source, load_picture
+from yolact.model.yolact import Yolact
+from yolact.processing.postprocess import postprocess
+from yolact.processing.preprocess import Preprocessor
+from yolact.results import Result
+
+DISPLAY_SCORE = 0.15
+
+
+class Predictor:
+    """A network with all that turns pictures into masks and back."""
+
+    def __init__(
+        self, network: Yolact, metadata: ArtifactMetadata, *, device: torch.device
+    ) -> None:
+        """Move ``network`` to ``device`` and put it into evaluation mode."""
+        self.device = device
+        self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.metadata = metadata
+        self.preprocessor = Preprocessor(metadata.model)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names by label."""
+        return self.metadata.model.class_names
+
+    @overload
+    def __call__(
+        self, source: Source, *, score: float = ..., max_detections: int | None = ...
+    ) -> Result: ...
+    @overload
+    def __call__(
+        self, source: list[Source], *, score: float = ..., max_detections: int | None = ...
+    ) -> list[Result]: ...
+    def __call__(
+        self,
+        source: Source | list[Source],
+        *,
+        score: float = DISPLAY_SCORE,
+        max_detections: int | None = None,
+    ) -> Result | list[Result]:
+        """Segment one picture, or each of a list.
+
+        Args:
+            source: A path, a PIL image, or an RGB uint8 array (H, W, 3).
+            score: Only detections above it, in [0, 1].
+            max_detections: At most so many, best first; the model's own limit by default.
+
+        Raises:
+            ImageError: If a picture cannot be read.
+            UsageError: If a number is out of range.
+        """
+        sources = source if isinstance(source, list) else [source]
+        results = list(self.stream(sources, score=score, max_detections=max_detections))
+        return results if isinstance(source, list) else results[0]
+
+    def stream(
+        self,
+        sources: Iterable[Source],
+        *,
+        score: float = DISPLAY_SCORE,
+        max_detections: int | None = None,
+        batch_size: int = 1,
+    ) -> Iterator[Result]:
+        """Segment pictures one after the other, ``batch_size`` at a time through the network."""
+        if not 0 <= score <= 1:
+            raise UsageError(f"score must lie in [0, 1], not {score}.")
+        detection = self.detection(max_detections)
+        waiting = iter(sources)
+        while batch := list(islice(waiting, batch_size)):
+            pictures = [load_picture(source) for source in batch]
+            for given, result in zip(batch, self.detect(pictures, detection), strict=True):
+                shown = result.filter(score)
+                yield replace(shown, path=Path(given)) if isinstance(given, str | os.PathLike) else shown
+
+    def detection(self, max_detections: int | None = None) -> DetectionConfig:
+        """The model's thresholds, with another limit where one is given."""
+        if max_detections is None:
+            return self.metadata.detection
+        return replace(self.metadata.detection, max_detections=max_detections)
+
+    def detect(
+        self, pictures: Sequence[NDArray[np.uint8]], detection: DetectionConfig
+    ) -> list[Result]:
+        """All detections of RGB uint8 pictures (H, W, 3), not filtered for display."""
+        if not pictures:
+            return []
+        images = self.preprocessor(pictures).to(self.device)
+        with torch.inference_mode():
+            predictions = self.network(images.contiguous(memory_format=torch.channels_last))
+            found = postprocess(predictions, self.network.anchors, detection)
+        return [
+            Result.from_detections(
+                detections, (picture.shape[0], picture.shape[1]), self.names, image=picture
+            )
+            for detections, picture in zip(found, pictures, strict=True)
+        ]

@@ -1,0 +1,57 @@
+"""Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
+
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from yolact.errors import UsageError
+
+STRIDES = (8, 16, 32)
+
+
+class Backbone(nn.Module):
+    """A timm network cut to the three feature maps that the FPN reads.
+
+    ``resnet50`` and ``resnet101`` are exactly the published arrangement (spec 1.2): 7x7 stem, the
+    stride in the 3x3 convolution.
+    """
+
+    channels: list[int]
+    """Channels of C3, C4, C5."""
+
+    def __init__(self, name: str, options: dict[str, Any], *, pretrained: bool = False) -> None:
+        """Build the network ``name``, with random weights unless ``pretrained``.
+
+        Raises:
+            UsageError: If timm does not know the name, or the network has no features at strides
+                8, 16 and 32.
+        """
+        super().__init__()
+        if name not in timm.list_models():
+            raise UsageError(f"timm has no backbone called {name!r}; see timm.list_models().")
+        indices = _indices_of_strides(name, options)
+        self.body = timm.create_model(
+            name, pretrained=pretrained, features_only=True, out_indices=indices, **options
+        )
+        self.channels = self.body.feature_info.channels()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) -> [C3, C4, C5]."""
+        features: list[Tensor] = self.body(images)
+        return features
+
+
+def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
+    import torch
+
+    try:
+        with torch.device("meta"):  # only the description is wanted, not the weights
+            info = timm.create_model(name, features_only=True, **options).feature_info
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UsageError(f"timm cannot build {name!r} as a feature backbone: {error}") from error
+    reductions = info.reduction()
+    if missing := [stride for stride in STRIDES if stride not in reductions]:
+        raise UsageError(f"backbone {name!r} has no features at stride {missing[0]}: {reductions}.")
+    # Of several maps with one stride the last is the deepest.
+    return tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)

@@ -1,0 +1,81 @@
+"""From a ModelConfig to a network: the only reader of configuration in this folder."""
+
+from math import ceil
+
+import torch
+from torch import nn
+
+from yolact.config.model import ModelConfig
+from yolact.model.backbone import STRIDES, Backbone
+from yolact.model.fpn import FeaturePyramid
+from yolact.model.prediction_head import PredictionHead
+from yolact.model.protonet import Protonet
+from yolact.model.yolact import Yolact
+from yolact.ops.anchors import generate_anchors
+
+
+def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Yolact:
+    """Build the network of ``config``.
+
+    Outside the backbone every convolution starts from Xavier-uniform weights and zero biases
+    (spec 5.5).
+
+    Args:
+        config: The architecture.
+        pretrained_backbone: Let timm fetch ImageNet weights for the backbone.
+
+    Raises:
+        UsageError: If the backbone does not exist or has no usable features.
+    """
+    backbone = Backbone(config.backbone, config.backbone_options, pretrained=pretrained_backbone)
+    model = Yolact(
+        backbone=backbone,
+        fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
+        protonet=Protonet(
+            config.fpn_channels,
+            config.protonet_channels,
+            config.protonet_depth,
+            config.num_prototypes,
+            config.block,
+        ),
+        head=PredictionHead(
+            config.fpn_channels,
+            config.head_channels,
+            config.anchors.num_per_cell,
+            config.num_classes,
+            config.num_prototypes,
+            config.block,
+        ),
+        semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),
+        anchors=generate_anchors(
+            pyramid_sizes(config.image_size),
+            config.anchors.scales,
+            config.anchors.ratios,
+            config.image_size,
+            square=config.anchors.square,
+        ),
+    )
+    for name, part in model.named_children():
+        if name != "backbone":
+            part.apply(_initialize)
+    return model
+
+
+def pyramid_sizes(image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(height, width) of P3 … P7: every halving rounds up (spec 1.1)."""
+    height, width = image_size
+    strides = (*STRIDES, 2 * STRIDES[-1], 4 * STRIDES[-1])
+    return [(ceil(height / stride), ceil(width / stride)) for stride in strides]
+
+
+def prototype_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the prototypes: twice P3, which need not be a quarter of the input."""
+    height, width = pyramid_sizes(image_size)[0]
+    return 2 * height, 2 * width
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            torch.nn.init.zeros_(module.bias)

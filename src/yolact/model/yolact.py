@@ -1,0 +1,55 @@
+"""The network: wires backbone, FPN, protonet and head. Image tensor in, Predictions out."""
+
+import torch
+from torch import Tensor, nn
+
+from yolact.model.backbone import Backbone
+from yolact.model.fpn import FeaturePyramid
+from yolact.model.prediction_head import PredictionHead
+from yolact.model.protonet import Protonet
+from yolact.structures import Predictions
+
+
+class Yolact(nn.Module):
+    """YOLACT (arXiv 1904.02689). No ground truth, no NMS, no configuration inside."""
+
+    anchors: Tensor
+    """(A, 4) cx cy w h as fractions of the input, in the order of the predictions."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        fpn: FeaturePyramid,
+        protonet: Protonet,
+        head: PredictionHead,
+        semantic_head: nn.Conv2d,
+        anchors: Tensor,
+    ) -> None:
+        """Take finished parts; ``model.build`` makes them from a configuration."""
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = fpn
+        self.protonet = protonet
+        self.head = head
+        self.semantic_head = semantic_head
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    def forward(self, images: Tensor, *, with_semantics: bool = False) -> Predictions:
+        """Predict for normalised RGB images (B, 3, H, W) of the size the anchors are made for.
+
+        Args:
+            images: float32, see ``processing.preprocess``.
+            with_semantics: Also run the auxiliary semantic head, which only the loss reads.
+        """
+        levels = self.fpn(self.backbone(images))
+        per_level = [self.head(level) for level in levels]
+        box_offsets, class_logits, coefficients = (
+            torch.cat(parts, dim=1) for parts in zip(*per_level, strict=True)
+        )
+        return Predictions(
+            box_offsets=box_offsets,
+            class_logits=class_logits,
+            coefficients=coefficients,
+            prototypes=self.protonet(levels[0]),
+            semantic_logits=self.semantic_head(levels[0]) if with_semantics else None,
+        )

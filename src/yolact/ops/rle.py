@@ -1,0 +1,61 @@
+"""COCO run-length encoding of box-cropped masks, without building the full-size bitmap."""
+
+from typing import TypedDict
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from numpy.typing import NDArray
+
+from yolact.ops.masks import CroppedMask
+
+
+class RLE(TypedDict):
+    """A binary mask as COCO stores it: compressed run lengths, columns one after the other."""
+
+    size: list[int]
+    """[height, width] of the image."""
+    counts: str
+
+
+def crop_to_rle(mask: CroppedMask, image_size: tuple[int, int]) -> RLE:
+    """Encode a cropped mask as a mask of the whole image.
+
+    The work grows with the crop, not with the image.
+
+    Args:
+        mask: Lies inside the image; a crop of size zero is an empty mask.
+        image_size: (height, width) of the image.
+
+    Returns:
+        The same bytes as pycocotools gives for the full bitmap.
+    """
+    height, width = image_size
+    runs = {"size": [height, width], "counts": _run_lengths(mask, height, width).tolist()}
+    compressed = coco_mask.frPyObjects(runs, height, width)
+    return RLE(size=[height, width], counts=compressed["counts"].decode("ascii"))
+
+
+def rle_to_bitmap(rle: RLE) -> NDArray[np.bool_]:
+    """Decode to a (height, width) bitmap of the whole image."""
+    return np.asarray(coco_mask.decode(dict(rle)), dtype=np.bool_)
+
+
+def _run_lengths(mask: CroppedMask, height: int, width: int) -> NDArray[np.int64]:
+    """Lengths of the runs of 0, 1, 0, 1, … in the image read column by column."""
+    rows, columns = mask.bitmap.shape
+    # An empty row on either side, so that every run has its start and its end in its own column.
+    padded = np.zeros((columns, rows + 2), dtype=np.int8)
+    padded[:, 1:-1] = mask.bitmap.T
+    steps = np.diff(padded, axis=1)
+    starts, ends = (
+        (mask.x + column) * height + mask.y + row
+        for column, row in (np.nonzero(steps == 1), np.nonzero(steps == -1))
+    )
+    # Where the crop is as high as the image, a run may go on at the top of the next column.
+    is_break = ends[:-1] != starts[1:]
+    starts = np.concatenate((starts[:1], starts[1:][is_break]))
+    ends = np.concatenate((ends[:-1][is_break], ends[-1:]))
+    edges = np.stack((starts, ends), axis=1).ravel()
+    lengths = np.diff(edges, prepend=0, append=height * width)
+    # Only the first run, the one of zeros, may be empty.
+    return lengths[:-1] if len(lengths) > 1 and lengths[-1] == 0 else lengths

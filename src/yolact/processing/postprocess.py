@@ -1,0 +1,68 @@
+"""From Predictions to Detections: softmax, filter, decode, Fast NMS (spec 4.1)."""
+
+from torch import Tensor
+
+from yolact.config.detection import DetectionConfig
+from yolact.ops.box_coding import decode_boxes
+from yolact.ops.nms import fast_nms
+from yolact.structures import Detections, Predictions
+
+
+def postprocess(
+    predictions: Predictions, anchors: Tensor, config: DetectionConfig
+) -> list[Detections]:
+    """Detections of every image of a batch, best score first; an image may have none.
+
+    Args:
+        predictions: Raw output of the network.
+        anchors: (A, 4) cx cy w h, those of the network.
+        config: Thresholds.
+    """
+    scores = predictions.class_logits.float().softmax(dim=-1)[..., 1:]
+    return [
+        select_detections(
+            predictions.box_offsets[i].float(),
+            scores[i],
+            predictions.coefficients[i].float(),
+            predictions.prototypes[i].float(),
+            anchors,
+            config,
+        )
+        for i in range(len(scores))
+    ]
+
+
+def select_detections(
+    box_offsets: Tensor,
+    scores: Tensor,
+    coefficients: Tensor,
+    prototypes: Tensor,
+    anchors: Tensor,
+    config: DetectionConfig,
+) -> Detections:
+    """Detections of one image.
+
+    Args:
+        box_offsets: (A, 4).
+        scores: (A, C) foreground probabilities.
+        coefficients: (A, k).
+        prototypes: (k, h, w).
+        anchors: (A, 4).
+        config: Thresholds.
+    """
+    candidates = (scores.amax(dim=1) > config.score_threshold).nonzero()[:, 0]
+    boxes = decode_boxes(box_offsets[candidates], anchors[candidates])
+    kept, labels, kept_scores = fast_nms(
+        boxes,
+        scores[candidates].T.contiguous(),
+        iou_threshold=config.iou_threshold,
+        top_k=config.candidates_per_class,
+        max_detections=config.max_detections,
+    )
+    return Detections(
+        boxes=boxes[kept],
+        scores=kept_scores,
+        labels=labels,
+        coefficients=coefficients[candidates[kept]],
+        prototypes=prototypes,
+    )

@@ -1,0 +1,409 @@
+"""What a user gets for one picture: boxes, scores, labels and masks in pixels of that picture.
+
+Masks are made when somebody reads them, from a few numbers per object. Knows neither the network
+nor how pictures are read.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from yolact import files
+from yolact.errors import UsageError
+from yolact.ops.masks import CroppedMask, assemble_masks, binarize_in_image, crop_masks
+from yolact.ops.rle import RLE, crop_to_rle
+from yolact.structures import Detections
+from yolact.visualization.draw import draw_instances
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+# So many soft masks exist at the same time, whatever the number of objects.
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """One connected part of a mask, as outlines through the centres of its outermost pixels.
+
+    Coordinates are pixel indices: x = 3 is the fourth column, which a box spans from 3 to 4. The
+    pixels on an outline belong to the object, those on the outline of a hole too, so that filling
+    all outlines of a mask together by the even-odd rule, outlines included (``cv2.fillPoly``),
+    gives exactly the pixels of the mask. A part one pixel wide has an outline without area.
+    """
+
+    exterior: NDArray[np.float32]
+    """(n, 2) x y, n >= 1; not closed: the last point joins the first."""
+    holes: tuple[NDArray[np.float32], ...]
+    """Like ``exterior``, one for each hole."""
+
+
+class Masks:
+    """The masks of a picture's objects; one that nobody reads is never made.
+
+    Internally a mask is kept as the smallest window that holds it; once all of them are made the
+    prototypes they came from are let go.
+    """
+
+    def __init__(self, detections: Detections, image_size: tuple[int, int]) -> None:
+        """Take what the masks are made of, and make none.
+
+        Args:
+            detections: N objects.
+            image_size: (height, width) of the picture.
+        """
+        self._image_size = image_size
+        self._crops: list[CroppedMask | None] = [None] * len(detections)
+        self._detections = detections if len(detections) else None
+
+    @classmethod
+    def from_crops(cls, crops: Iterable[CroppedMask], image_size: tuple[int, int]) -> "Masks":
+        """Wrap finished masks, each inside the picture.
+
+        Args:
+            crops: One per object.
+            image_size: (height, width) of the picture.
+        """
+        masks = cls.__new__(cls)
+        masks._image_size = image_size
+        masks._crops = [_trim(crop) for crop in crops]
+        masks._detections = None
+        return masks
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self._crops)
+
+    def __getitem__(self, index: int) -> NDArray[np.bool_]:
+        """(H, W) bitmap of one object; makes that one only."""
+        bitmap = np.zeros(self._image_size, dtype=np.bool_)
+        _paste(self.crop(index), bitmap)
+        return bitmap
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        """(H, W) bitmaps, one after the other."""
+        return (self[index] for index in range(len(self)))
+
+    def crop(self, index: int) -> CroppedMask:
+        """The smallest window that holds all pixels of one object; 0 x 0 if it has none."""
+        index = range(len(self))[index]
+        if (crop := self._crops[index]) is None:
+            self._make([index])
+            crop = self._crops[index]
+            assert crop is not None
+        return crop
+
+    def crops(self) -> list[CroppedMask]:
+        """``crop`` of every object."""
+        self._make([index for index, crop in enumerate(self._crops) if crop is None])
+        return [self.crop(index) for index in range(len(self))]
+
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "Masks":
+        """The masks of some objects, in the order asked for, as lazy as they were.
+
+        Args:
+            indices: Of objects, 0 … N-1.
+        """
+        chosen = Masks.from_crops((), self._image_size)
+        chosen._crops = [self._crops[index] for index in indices]
+        if self._detections is not None and None in chosen._crops:
+            chosen._detections = _take(self._detections, indices)
+        return chosen
+
+    def numpy(self) -> NDArray[np.bool_]:
+        """(N, H, W) bitmaps."""
+        bitmaps = np.zeros((len(self), *self._image_size), dtype=np.bool_)
+        for crop, bitmap in zip(self.crops(), bitmaps, strict=True):
+            _paste(crop, bitmap)
+        return bitmaps
+
+    def rle(self) -> list[RLE]:
+        """Every mask in COCO's compressed run-length encoding."""
+        return [crop_to_rle(crop, self._image_size) for crop in self.crops()]
+
+    def polygons(self, holes: bool = True) -> list[list[Polygon]]:
+        """Every mask as outlines: for each object a list of its connected parts.
+
+        An island inside a hole is a part of its own. An empty mask has no parts.
+
+        Args:
+            holes: Also the outlines of the holes; without them a part is filled.
+        """
+        return [_outlines(crop, holes) for crop in self.crops()]
+
+    def area(self) -> NDArray[np.int64]:
+        """(N,) number of pixels of each mask."""
+        return np.array([np.count_nonzero(crop.bitmap) for crop in self.crops()], dtype=np.int64)
+
+    def _make(self, indices: Sequence[int]) -> None:
+        if self._detections is None:
+            return
+        for first in range(0, len(indices), _CHUNK):
+            chunk = indices[first : first + _CHUNK]
+            some = _take(self._detections, chunk)
+            with torch.no_grad():
+                soft = assemble_masks(some.prototypes.float(), some.coefficients.float())
+                soft = crop_masks(soft, some.boxes)
+            for index, crop in zip(
+                chunk, binarize_in_image(soft, some.boxes, self._image_size), strict=True
+            ):
+                self._crops[index] = _trim(crop)
+        if None not in self._crops:
+            self._detections = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What was found in one picture, best first. The arrays share their first dimension."""
+
+    boxes: NDArray[np.float32]
+    """(N, 4) x1 y1 x2 y2, pixels of the original picture, inside it, with their fractions."""
+    scores: NDArray[np.float32]
+    """(N,) in [0, 1], descending."""
+    labels: NDArray[np.int64]
+    """(N,) 0 … C-1."""
+    names: tuple[str, ...]
+    """Names of all C classes: ``names[label]``."""
+    masks: Masks
+    image_size: tuple[int, int]
+    """(height, width) of the original picture."""
+    path: Path | None = None
+    """Where the picture came from."""
+    image: NDArray[np.uint8] | None = None
+    """(height, width, 3) RGB, for drawing."""
+
+    @classmethod
+    def from_detections(
+        cls,
+        detections: Detections,
+        image_size: tuple[int, int],
+        names: Sequence[str],
+        *,
+        path: str | os.PathLike[str] | None = None,
+        image: NDArray[np.uint8] | None = None,
+    ) -> "Result":
+        """Bring detections from the frame of the network input to the one of the picture.
+
+        Args:
+            detections: Best score first.
+            image_size: (height, width) of the original picture.
+            names: Of all classes.
+            path: Where the picture came from.
+            image: The picture, (height, width, 3) RGB; kept, not copied. Needed to draw.
+        """
+        return cls(
+            boxes=_boxes_in_image(detections.boxes, image_size),
+            scores=detections.scores.detach().float().cpu().numpy(),
+            labels=detections.labels.detach().long().cpu().numpy(),
+            names=tuple(names),
+            masks=Masks(detections, image_size),
+            image_size=image_size,
+            path=None if path is None else Path(path),
+            image=image,
+        )
+
+    def __len__(self) -> int:
+        """Number of objects."""
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        """Like ``Result(street.jpg, 640x480: 3 person, 1 dog)``; the size is width x height."""
+        height, width = self.image_size
+        found = Counter(self.names[label] for label in self.labels).most_common()
+        summary = ", ".join(f"{number} {name}" for name, number in found) or "nothing found"
+        source = f"{self.path.name}, " if self.path else ""
+        return f"Result({source}{width}x{height}: {summary})"
+
+    def __getitem__(
+        self, key: int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]
+    ) -> "Result":
+        """Some of the objects, picked as from a NumPy array; an int gives a result with one."""
+        indices = np.atleast_1d(np.arange(len(self))[key])
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            scores=self.scores[indices],
+            labels=self.labels[indices],
+            masks=self.masks.select(indices),
+        )
+
+    def filter(self, min_score: float) -> "Result":
+        """The objects whose score is at least ``min_score``, in [0, 1]."""
+        return self[self.scores >= min_score]
+
+    def plot(self) -> NDArray[np.uint8]:
+        """A copy of the picture with the objects drawn over it, (height, width, 3) RGB.
+
+        Raises:
+            UsageError: If the result was made without its picture.
+        """
+        if self.image is None:
+            raise UsageError("This result was made without its picture, so it cannot be drawn.")
+        return draw_instances(
+            self.image, self.boxes, self.labels, self.scores, self.names, self.masks.crops()
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the drawn picture, in the format its suffix names: .png, .jpg or .jpeg.
+
+        Raises:
+            UsageError: If the suffix is another one, or the result was made without its picture.
+        """
+        suffix = Path(path).suffix
+        if suffix.lower() not in PICTURE_SUFFIXES:
+            expected = ", ".join(PICTURE_SUFFIXES)
+            raise UsageError(f"Cannot save a picture as {suffix or 'nothing'!r}: use {expected}.")
+        picture = Image.fromarray(self.plot())
+        with files.replacing(path) as temporary:
+            picture.save(temporary, quality=95)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything found, ready for JSON.
+
+        Returns:
+            ``path`` (str or None), ``image_size`` [height, width], and ``objects``: a list of
+            ``label``, ``name``, ``score``, ``box`` [x1, y1, x2, y2] in pixels and ``mask`` (RLE).
+        """
+        objects = [
+            {
+                "label": int(label),
+                "name": self.names[label],
+                "score": score,
+                "box": box,
+                "mask": mask,
+            }
+            for label, score, box, mask in zip(
+                self.labels,
+                _short_floats(self.scores),
+                map(_short_floats, self.boxes),
+                self.masks.rle(),
+                strict=True,
+            )
+        ]
+        return {
+            "path": None if self.path is None else str(self.path),
+            "image_size": list(self.image_size),
+            "objects": objects,
+        }
+
+    def to_coco(
+        self, image_id: int = 1, category_ids: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO results, one entry per object, ready for JSON and for ``COCO.loadRes``.
+
+        Args:
+            image_id: The picture's id in its annotation file.
+            category_ids: The id of each of the C labels; label + 1 when not given.
+
+        Returns:
+            Dicts of ``image_id``, ``category_id``, ``bbox`` [x, y, width, height] in pixels,
+            ``score`` and ``segmentation`` (RLE).
+        """
+        if category_ids is None:
+            category_ids = range(1, len(self.names) + 1)
+        corners, sizes = self.boxes[:, :2], self.boxes[:, 2:] - self.boxes[:, :2]
+        return [
+            {
+                "image_id": image_id,
+                "category_id": int(category_ids[label]),
+                "bbox": _short_floats(box),
+                "score": score,
+                "segmentation": mask,
+            }
+            for label, score, box, mask in zip(
+                self.labels,
+                _short_floats(self.scores),
+                np.concatenate((corners, sizes), axis=1),
+                self.masks.rle(),
+                strict=True,
+            )
+        ]
+
+    def to_supervision(self) -> "sv.Detections":
+        """The same as ``supervision.Detections``, with full-size masks and ``class_name``."""
+        import supervision as sv
+
+        return sv.Detections(
+            xyxy=self.boxes,
+            mask=self.masks.numpy(),
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array([self.names[label] for label in self.labels], dtype=str)},
+        )
+
+
+def _boxes_in_image(boxes: torch.Tensor, image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """Fractions to pixels, corners in order, clamped (spec 4.2).
+
+    The original clamps the near corner below and the far one above only, and truncates. Here both
+    corners are clamped at both ends, so that a box outside the picture is empty, not inverted.
+    """
+    height, width = image_size
+    limits = np.array((width, height), dtype=np.float32)
+    corners = boxes.detach().float().cpu().numpy().reshape(-1, 2, 2) * limits
+    ordered = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
+    return ordered.clip(0, np.tile(limits, 2))
+
+
+def _take(detections: Detections, indices: Sequence[int] | NDArray[np.int64]) -> Detections:
+    chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=detections.boxes.device)
+    return replace(
+        detections,
+        boxes=detections.boxes[chosen],
+        scores=detections.scores[chosen],
+        labels=detections.labels[chosen],
+        coefficients=detections.coefficients[chosen],
+    )
+
+
+def _trim(mask: CroppedMask) -> CroppedMask:
+    """Drop the empty rows and columns around a mask."""
+    rows = np.flatnonzero(mask.bitmap.any(axis=1))
+    if not len(rows):
+        return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
+    columns = np.flatnonzero(mask.bitmap.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    # A copy: a view would keep the larger bitmap alive.
+    window = mask.bitmap[y : rows[-1] + 1, x : columns[-1] + 1].copy()
+    return CroppedMask(mask.x + x, mask.y + y, window)
+
+
+def _paste(mask: CroppedMask, bitmap: NDArray[np.bool_]) -> None:
+    height, width = mask.bitmap.shape
+    bitmap[mask.y : mask.y + height, mask.x : mask.x + width] = mask.bitmap
+
+
+def _outlines(mask: CroppedMask, with_holes: bool) -> list[Polygon]:
+    if not mask.bitmap.size:
+        return []
+    contours, hierarchy = cv2.findContours(
+        mask.bitmap.astype(np.uint8),
+        cv2.RETR_CCOMP,
+        cv2.CHAIN_APPROX_SIMPLE,
+        offset=(mask.x, mask.y),
+    )
+    points = [contour.reshape(-1, 2).astype(np.float32) for contour in contours]
+    parents = hierarchy[0, :, 3]
+    return [
+        Polygon(
+            points[part],
+            tuple(points[hole] for hole in np.flatnonzero(parents == part)) if with_holes else (),
+        )
+        for part in np.flatnonzero(parents < 0)
+    ]
+
+
+def _short_floats(values: NDArray[np.float32]) -> list[float]:
+    """The shortest decimals that still are these float32 numbers: 0.87, not 0.8700000047683716."""
+    return [float(str(value)) for value in values]

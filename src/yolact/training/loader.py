@@ -1,0 +1,61 @@
+"""Batches in an order that depends on seed and epoch alone, so that a resumed run goes on in it."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from yolact.config.training import TrainingConfig
+from yolact.data.dataset import Sample, TrainingSamples, collate
+
+
+class ShuffledBatches(Sampler[list[tuple[int, int]]]):
+    """Endless batches of (epoch, position): every epoch all images once, in a new order.
+
+    A last batch that would be smaller than the others is left out, unless there is no other.
+    """
+
+    def __init__(self, num_images: int, batch_size: int, seed: int) -> None:
+        """Start with the first batch of epoch 0; ``start`` may be moved before iterating."""
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = 0
+        """Batches to pass over, counted from the beginning of the run."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """At least one."""
+        return max(self.num_images // self.batch_size, 1)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches from number ``start`` on."""
+        epoch, first = divmod(self.start, self.batches_per_epoch)
+        while True:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.num_images)
+            for batch in range(first, self.batches_per_epoch):
+                chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+                yield [(epoch, int(position)) for position in chosen]
+            epoch, first = epoch + 1, 0
+
+
+def training_loader(
+    samples: TrainingSamples, batches: ShuffledBatches, config: TrainingConfig
+) -> DataLoader[Sample]:
+    """Batches prepared by ``config.workers`` processes."""
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        persistent_workers=config.workers > 0,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    # Workers share the cores with the network; threads of their own would only wait for it.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,164 @@
+"""The training step: forward, criterion, backward, guarded optimizer step. No maths of its own."""
+
+import math
+import time
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.config.training import TrainingConfig
+from yolact.errors import YolactError
+from yolact.losses.criterion import YolactCriterion
+from yolact.model.yolact import Yolact
+from yolact.structures import Batch, Target
+from yolact.training.schedule import Schedule
+
+_MAX_SKIPS_IN_A_ROW = 50
+
+
+class YolactModule(lightning.LightningModule):
+    """Trains a :class:`Yolact` by Lightning with manual optimisation.
+
+    Manual, because a step with a non-finite loss or gradient is skipped, after the gradients of all
+    processes are in, so that every process decides alike.
+    """
+
+    def __init__(
+        self,
+        model: Yolact,
+        metadata: ArtifactMetadata,
+        config: TrainingConfig,
+        schedule: Schedule,
+        *,
+        freeze_batch_norm: bool,
+    ) -> None:
+        """Take a finished network; ``metadata`` travels in the checkpoints."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.criterion = YolactCriterion(config.loss)
+        self.metadata = metadata
+        self.config = config
+        self.schedule = schedule
+        self.freeze_batch_norm = freeze_batch_norm
+        self.losses: dict[str, Tensor] = {}
+        """The weighted terms of the latest step."""
+        self.gradient_norm = 0.0
+        self.skipped: list[tuple[int, tuple[int, ...]]] = []
+        """(batches done, image ids) of every step that was skipped."""
+        self.batches_done = 0
+        self._skips_in_a_row = 0
+        self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, earlier parts of a resumed run included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is over, 0 to 1."""
+        return self.schedule.progress(self.batches_done, self.seconds)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD as published, or AdamW, which does not decay biases and norms."""
+        config = self.config
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(
+                parameters,
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Frozen batch norm must not follow ``train()``, which Lightning calls."""
+        if self.freeze_batch_norm:
+            freeze_batch_norms(self.model)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One optimizer step, or none where it would spoil the weights."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
+        rate = self.schedule.learning_rate(self.batches_done, self.progress)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        predictions = self.model(images, with_semantics=True)
+        self.losses = self.criterion(predictions, batch.targets, self.model.anchors)
+        total = torch.stack(list(self.losses.values())).sum()
+        optimizer.zero_grad()
+        self.manual_backward(total)
+        limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        self.gradient_norm = float(norm)
+        if math.isfinite(self.gradient_norm) and bool(torch.isfinite(total)):
+            optimizer.step()
+            self._skips_in_a_row = 0
+        else:
+            self._skip(batch)
+        self.batches_done += 1
+
+    def _skip(self, batch: Batch) -> None:
+        self.skipped.append((self.batches_done, batch.image_ids))
+        self._skips_in_a_row += 1
+        if self._skips_in_a_row >= _MAX_SKIPS_IN_A_ROW:
+            raise YolactError(
+                f"training stopped: {_MAX_SKIPS_IN_A_ROW} steps in a row had a loss or gradient "
+                f"that is not finite, the last with images {list(batch.image_ids)}; "
+                "a lower learning rate usually helps."
+            )
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Lightning does not move frozen dataclasses."""
+        targets = tuple(
+            Target(
+                boxes=target.boxes.to(device),
+                labels=target.labels.to(device),
+                masks=target.masks.to(device),
+                is_crowd=target.is_crowd.to(device),
+            )
+            for target in batch.targets
+        )
+        return Batch(batch.images.to(device), targets, batch.image_ids)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a run needs to go on, in plain types."""
+        checkpoint.setdefault("yolact", {}).update(
+            metadata=self.metadata.to_json(),
+            batches_done=self.batches_done,
+            seconds=self.seconds,
+            skipped=[(step, list(ids)) for step, ids in self.skipped],
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the count and the clock where they were."""
+        state = checkpoint["yolact"]
+        self.batches_done = state["batches_done"]
+        self._seconds_before = state["seconds"]
+        self.skipped = [(step, tuple(ids)) for step, ids in state["skipped"]]
+
+
+def freeze_batch_norms(model: nn.Module) -> None:
+    """Keep running statistics and affine weights of every batch norm as they are (spec 5.6)."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+            module.requires_grad_(False)
