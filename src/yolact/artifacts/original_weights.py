@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from yolact.errors import CheckpointError
 
 # Pattern in the original's names -> our name. FPN layers are stored coarse first there.
-_RENAMES = (
+_RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"backbone\.layers\.(\d)\.(.*)", lambda m: f"backbone.body.layer{int(m[1]) + 1}.{m[2]}"),
     (r"backbone\.(conv1|bn1)\.(.*)", r"backbone.body.\1.\2"),
     (r"fpn\.lat_layers\.(\d)\.(.*)", lambda m: f"fpn.laterals.{2 - int(m[1])}.{m[2]}"),

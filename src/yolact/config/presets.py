@@ -77,7 +77,9 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
         class_names=class_names,
         backbone="regnetx_002",
         image_size=(320, 320),
-        anchors=AnchorConfig(scales=((14.0,), (28.0,), (56.0,), (112.0,), (224.0,))),
+        anchors=AnchorConfig(
+            scales=((11.0, 16.0), (22.0, 32.0), (45.0, 64.0), (90.0, 128.0), (180.0, 256.0))
+        ),
         fpn_channels=96,
         protonet_channels=64,
         protonet_depth=1,

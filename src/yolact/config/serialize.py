@@ -1,8 +1,9 @@
 """Recipes as plain data and back: for ``config.yaml`` in a run directory and for recipe files."""
 
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -47,7 +48,7 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
     """
     if not isinstance(changes, dict):
         raise UsageError(f"{where} must hold keys and values.")
-    known = {f.name for f in fields(config)}
+    known = get_type_hints(type(config))
     values = {}
     for key, value in changes.items():
         if key not in known:
@@ -56,11 +57,29 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
         if is_dataclass(current):
             values[key] = merged(current, value, f"{where}: {key}")
         else:
-            values[key] = _tuples(value) if isinstance(current, tuple) else value
-    try:
-        return replace(config, **values)
-    except TypeError as error:
-        raise UsageError(f"{where}: {error}") from error
+            values[key] = _tuples(value)
+            if not _fits(values[key], known[key]):
+                raise UsageError(f"{where}: {key} cannot be {value!r}.")
+    return replace(config, **values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML is of the type that a field asks for."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, origin or hint)
 
 
 def _lists(value: Any) -> Any:

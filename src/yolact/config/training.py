@@ -40,11 +40,15 @@ class TrainingConfig:
     """Length as HH:MM:SS. Alone or with epochs or steps: whichever ends first. The schedule follows
     the clock, so that the learning rate still ends where it should."""
     batch_size: int = 8
+    """Images per step."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """``sgd`` as published; ``adamw`` learns faster from random weights."""
     learning_rate: float = 1e-3
     """Peak value at a batch size of 8; other batch sizes scale it in proportion."""
     momentum: float = 0.9
+    """Of SGD."""
     weight_decay: float = 5e-4
+    """Pull of all weights towards zero; AdamW leaves biases and norms out."""
     schedule: Literal["steps", "cosine"] = "steps"
     """``steps``: times 0.1 at each of ``lr_steps``. ``cosine``: half a cosine down to 1 %."""
     lr_steps: tuple[float, ...] = (0.35, 0.75, 0.875, 0.9375)
@@ -63,13 +67,21 @@ class TrainingConfig:
     workers: int = 2
     """Processes that prepare batches; 0 prepares them in the main process."""
     seed: int = 0
+    """Decides initial weights, order of images, and augmentation."""
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
         """Reject what cannot be trained."""
         if self.epochs is not None and self.steps is not None:
             raise UsageError("give the length in epochs or in steps, not both.")
-        for name in ("epochs", "steps", "batch_size", "learning_rate", "gradient_clip", "validations"):
+        for name in (
+            "epochs",
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "gradient_clip",
+            "validations",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"{name} must be positive, not {value}.")

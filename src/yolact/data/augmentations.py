@@ -14,10 +14,13 @@ Deviations from the original, on purpose:
 """
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from yolact.ops.masks import CroppedMask
 
 MIN_OBJECT_SIDE = 4.0  # pixels of the network input
 
@@ -50,30 +53,46 @@ class View:
             )
         return corners.astype(np.float32)
 
-    def map_mask(self, mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """A mask (H, W) of 0 and 1 in picture pixels -> the window at ``size``, 0 and 1.
+    def map_mask(self, mask: CroppedMask, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """A mask in picture pixels -> the window at ``size``, (height, width) of 0 and 1.
 
-        Sampled twice as finely as asked and averaged, so that small objects keep their shape.
+        Sampled twice as finely as asked and averaged, so that small objects keep their shape. Only
+        the cells that the mask can reach are computed.
         """
-        height, width = 2 * size[0], 2 * size[1]
-        step_x, step_y = self.width / width, self.height / height
-        # Half-pixel centres: output x is looked up at x0 + (x + 0.5) * step - 0.5.
+        mapped = np.zeros(size, dtype=np.uint8)
+        rows, columns = mask.bitmap.shape
+        if not mask.bitmap.size:
+            return mapped
+        step_x, step_y = self.width / size[1], self.height / size[0]
+        left, right = (mask.x - self.x) / step_x, (mask.x + columns - self.x) / step_x
+        top, bottom = (mask.y - self.y) / step_y, (mask.y + rows - self.y) / step_y
+        if self.mirrored:
+            left, right = size[1] - right, size[1] - left
+        x0, x1 = max(floor(left) - 1, 0), min(ceil(right) + 1, size[1])
+        y0, y1 = max(floor(top) - 1, 0), min(ceil(bottom) + 1, size[0])
+        if x1 <= x0 or y1 <= y0:
+            return mapped
+        # Fine cell i has its centre at cell coordinate (i + 0.5) / 2, and pixel p its at p + 0.5.
+        first_x = self.x + (x0 + 0.25) * step_x
+        if self.mirrored:
+            first_x = self.x + self.width - (x0 + 0.25) * step_x
+        slope_x = -step_x / 2 if self.mirrored else step_x / 2
+        first_y = self.y + (y0 + 0.25) * step_y
         lookup = np.array(
             [
-                [step_x, 0, self.x + 0.5 * step_x - 0.5],
-                [0, step_y, self.y + 0.5 * step_y - 0.5],
+                [slope_x, 0, first_x - mask.x - 0.5],
+                [0, step_y / 2, first_y - mask.y - 0.5],
             ]
         )
-        if self.mirrored:
-            lookup[0] = (-step_x, 0, self.x + self.width - 0.5 * step_x - 0.5)
         fine = cv2.warpAffine(
-            mask * np.uint8(255),
+            mask.bitmap.astype(np.uint8) * np.uint8(255),
             lookup,
-            (width, height),
+            (2 * (x1 - x0), 2 * (y1 - y0)),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        means = fine.reshape(size[0], 2, size[1], 2).mean(axis=(1, 3))
-        return (means > 127.5).astype(np.uint8)
+        means = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        mapped[y0:y1, x0:x1] = means > 127
+        return mapped
 
 
 def choose_view(
@@ -141,9 +160,7 @@ def _overlaps(view: View, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return iou
 
 
-def distort_colours(
-    image: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
+def distort_colours(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Random brightness, contrast, saturation and hue of an RGB picture in 0-255 units.
 
     Values are not clipped (spec 5.2 step 2).

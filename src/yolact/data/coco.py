@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from faster_coco_eval.core import mask as coco_mask
-from numpy.typing import NDArray
 
 from yolact.data.images import image_sizes
 from yolact.errors import DataError, ImageError
+from yolact.ops.masks import CroppedMask
+from yolact.ops.rle import rle_to_crop
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,15 @@ def load_coco(images: Path, annotations: Path) -> CocoInstances:
     return CocoInstances(annotations, class_names, category_ids, records, document)
 
 
-def decode_mask(segmentation: Any, height: int, width: int) -> NDArray[np.uint8]:
-    """Rasterise one COCO segmentation, whatever its form, to (height, width) of 0 and 1.
+def decode_mask(segmentation: Any, height: int, width: int) -> CroppedMask:
+    """Rasterise one COCO segmentation, whatever its form, where it holds something.
 
     Several polygons are the parts of one object; an RLE may have holes.
 
     Raises:
         ValueError: If the segmentation is none of COCO's forms, or of another size.
     """
-    decoded: NDArray[np.uint8] = coco_mask.decode(to_rle(segmentation, height, width))
-    return decoded
+    return rle_to_crop(to_rle(segmentation, height, width))
 
 
 def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
@@ -160,8 +159,7 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     if isinstance(counts, list):
         if sum(counts) != height * width or min(counts, default=0) < 0:
             raise ValueError("the RLE's counts do not add up to the picture")
-        rle = coco_mask.frPyObjects(segmentation, height, width)
-        return rle
+        segmentation = coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
 
 
@@ -180,9 +178,7 @@ def _parse(path: Path) -> dict[str, Any]:
     return document
 
 
-def _categories(
-    document: dict[str, Any], path: Path
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _categories(document: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     names: dict[int, str] = {}
     for index, category in enumerate(document["categories"]):
         where = f"{path}: categories[{index}]"

@@ -20,6 +20,7 @@ from yolact.data.augmentations import (
 from yolact.data.coco import Annotation, CocoInstances, ImageRecord, decode_mask
 from yolact.data.images import read_image
 from yolact.errors import DataError
+from yolact.ops.masks import CroppedMask
 from yolact.processing.preprocess import Preprocessor, stretch
 from yolact.structures import Batch, Target
 
@@ -138,7 +139,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def _decode(annotation: Annotation, record: ImageRecord) -> NDArray[np.uint8]:
+def _decode(annotation: Annotation, record: ImageRecord) -> CroppedMask:
     try:
         return decode_mask(annotation.segmentation, record.height, record.width)
     except (ValueError, TypeError, RuntimeError) as error:

@@ -1,0 +1,1 @@
+"""Detections in, COCO numbers out."""

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from yolact.data.coco import to_rle
 from yolact.errors import DataError, UsageError
 
-Rle = dict[str, Any]
+Rle = Mapping[str, Any]
 """A compressed mask as COCO writes it: {"size": [height, width], "counts": bytes or str}."""
 
 # What the run-length library raises about a segmentation it cannot read.

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.detection import DetectionConfig
@@ -88,7 +87,11 @@ class Predictor:
             pictures = [load_picture(source) for source in batch]
             for given, result in zip(batch, self.detect(pictures, detection), strict=True):
                 shown = result.filter(score)
-                yield replace(shown, path=Path(given)) if isinstance(given, str | os.PathLike) else shown
+                yield (
+                    replace(shown, path=Path(given))
+                    if isinstance(given, str | os.PathLike)
+                    else shown
+                )
 
     def detection(self, max_detections: int | None = None) -> DetectionConfig:
         """The model's thresholds, with another limit where one is given."""
@@ -112,3 +115,44 @@ class Predictor:
             )
             for detections, picture in zip(found, pictures, strict=True)
         ]
+
+
+def predict_files(
+    model: Predictor,
+    paths: Sequence[Path],
+    *,
+    score: float = DISPLAY_SCORE,
+    max_detections: int | None = None,
+    batch_size: int = 1,
+) -> Iterator[tuple[Path, Result | ImageError]]:
+    """Segment picture files; one that cannot be read yields its error and the rest goes on.
+
+    Args:
+        model: What predicts.
+        paths: Picture files.
+        score: Only detections above it, in [0, 1].
+        max_detections: At most so many per picture.
+        batch_size: Pictures at a time through the network.
+
+    Yields:
+        Every path in order with its result or its error.
+    """
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        pictures = [_read_or_error(path) for path in batch]
+        readable = [p for p in pictures if not isinstance(p, ImageError)]
+        results = model.stream(
+            readable, score=score, max_detections=max_detections, batch_size=batch_size
+        )
+        for path, picture in zip(batch, pictures, strict=True):
+            if isinstance(picture, ImageError):
+                yield path, picture
+            else:
+                yield path, replace(next(results), path=path)
+
+
+def _read_or_error(path: Path) -> NDArray[np.uint8] | ImageError:
+    try:
+        return load_picture(path)
+    except ImageError as error:
+        return error

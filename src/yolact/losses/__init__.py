@@ -1,0 +1,1 @@
+"""Predictions and targets in, scalars out."""

@@ -41,8 +41,7 @@ class YolactCriterion(nn.Module):
         """
         objects = [_without_crowds(target) for target in targets]
         assignments = [
-            self._match(anchors, target, own)
-            for target, own in zip(targets, objects, strict=True)
+            self._match(anchors, target, own) for target, own in zip(targets, objects, strict=True)
         ]
         is_positive = torch.stack([a.is_positive for a in assignments])
         is_ignored = torch.stack([a.is_ignored for a in assignments])

@@ -1,0 +1,1 @@
+"""Image tensor in, Predictions out."""

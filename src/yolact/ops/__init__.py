@@ -1,0 +1,1 @@
+"""Pure tensor and array functions: no modules, no state, no configuration."""

@@ -28,10 +28,11 @@ def box_area(boxes: Tensor) -> Tensor:
 
 def box_intersection(a: Tensor, b: Tensor) -> Tensor:
     """Area shared by every pair of ``a`` ``(..., N, 4)`` and ``b`` ``(..., M, 4)``, ``(..., N, M)``."""
-    near = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
-    far = torch.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-    size = (far - near).clamp(min=0)
-    return size[..., 0] * size[..., 1]
+    ax1, ay1, ax2, ay2 = a[..., :, None, :].unbind(-1)
+    bx1, by1, bx2, by2 = b[..., None, :, :].unbind(-1)
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
+    return width * height
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:

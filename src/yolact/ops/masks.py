@@ -69,7 +69,8 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resize of ``(N, h, w)`` float masks to ``size``, half-pixel centres."""
     if masks.shape[-2:] == size:
         return masks
-    return F.interpolate(masks[None], size, mode="bilinear", align_corners=False)[0]
+    resized: Tensor = F.interpolate(masks[None], size, mode="bilinear", align_corners=False)
+    return resized[0]
 
 
 def binarize_in_image(

@@ -37,7 +37,5 @@ def stretch(image: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     Done in floats: rounding back to bytes in between would cost up to half a grey level.
     """
     height, width = size
-    resized = cv2.resize(
-        image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR
-    )
-    return resized.astype(np.float32, copy=False)
+    resized = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)

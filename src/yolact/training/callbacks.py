@@ -5,7 +5,6 @@ import io
 import json
 import math
 import signal
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -281,10 +280,9 @@ class Reporter(lightning.Callback):
         assert isinstance(module, YolactModule)
         if module.skipped:
             images = sorted({i for _, ids in module.skipped for i in ids})
-            print(
+            self._say(
                 f"{len(module.skipped)} steps were skipped because their loss or gradient was not "
-                f"finite; they held the images {images}.",
-                file=sys.stderr,
+                f"finite; they held the images {images}."
             )
 
     def _report(self, module: YolactModule) -> None:
@@ -311,6 +309,9 @@ class Reporter(lightning.Callback):
         if ap is not None and ap.mask.ap is not None:
             text += f"  mask AP {ap.mask.ap:.3f}"
         if self._bar.disable:
-            print(f"{module.progress:4.0%}  {text}", file=sys.stderr, flush=True)
+            self._say(f"{module.progress:4.0%}  {text}")
         else:
             self._bar.update(self._task, completed=module.progress, description=text)
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

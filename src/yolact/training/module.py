@@ -38,7 +38,7 @@ class YolactModule(lightning.LightningModule):
         """Take a finished network; ``metadata`` travels in the checkpoints."""
         super().__init__()
         self.automatic_optimization = False
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)
         self.criterion = YolactCriterion(config.loss)
         self.metadata = metadata
         self.config = config
@@ -75,7 +75,7 @@ class YolactModule(lightning.LightningModule):
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
             )
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]

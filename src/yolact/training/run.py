@@ -40,8 +40,10 @@ from yolact.training.callbacks import (
 from yolact.training.loader import ShuffledBatches, training_loader
 from yolact.training.module import YolactModule
 from yolact.training.schedule import Schedule
+from yolact.visualization.curves import draw_curves
 
 RUN_CONFIG = "config.yaml"
+CURVES = "curves.png"
 
 _FREEZE_BELOW = 6  # images per batch (spec 5.6)
 
@@ -60,6 +62,11 @@ class Run:
     def best(self) -> Path:
         """The artifact with the highest mask AP."""
         return self.folder / BEST_ARTIFACT
+
+    @property
+    def curves(self) -> Path:
+        """Losses and AP over steps, as a picture."""
+        return self.folder / CURVES
 
 
 def train(
@@ -112,16 +119,22 @@ def train(
     if weights is not None:
         load_weights(network, read_artifact(Path(weights))[0], str(weights))
     provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
-    metadata = ArtifactMetadata(
-        recipe.model, recipe.detection, train_data.category_ids, provenance
-    )
+    metadata = ArtifactMetadata(recipe.model, recipe.detection, train_data.category_ids, provenance)
     freeze = recipe.training.freeze_batch_norm
     if freeze is None:
         freeze = weights is not None and recipe.training.batch_size < _FREEZE_BELOW
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
     return _fit(
-        folder, recipe, metadata, network, train_data, val_data, device, resume=resume, freeze=freeze
+        folder,
+        recipe,
+        metadata,
+        network,
+        train_data,
+        val_data,
+        device,
+        resume=resume,
+        freeze=freeze,
     )
 
 
@@ -190,6 +203,7 @@ def _fit(
             training_loader(samples, batches, config),
             ckpt_path=str(checkpoint) if resumed is not None else None,
         )
+    draw_curves(log.rows, folder / CURVES)
     return Run(folder, validation.latest, stop.interrupted)
 
 

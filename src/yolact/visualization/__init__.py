@@ -1,0 +1,1 @@
+"""Drawing. Plain arrays in, pictures out."""

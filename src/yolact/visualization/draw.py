@@ -153,7 +153,7 @@ def _outline(
             cv2.CHAIN_APPROX_SIMPLE,
             offset=(crop.x, crop.y),
         )
-        cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
+        cv2.drawContours(canvas, contours, -1, colour, line)
     else:
         x1, y1, x2, y2 = (int(edge) for edge in box)
         cv2.rectangle(canvas, (x1, y1), (max(x1, x2 - 1), max(y1, y2 - 1)), colour, line)

@@ -202,8 +202,8 @@ def real_truth(real_data):
         ("coco_cc", None, 100),
         ("coco_cc", None, 300),
         ("coco_cc", None, 3),
-        ("nuclei", 8, 100),
-        ("nuclei", 2, 300),
+        ("nuclei", 10, 100),
+        ("nuclei", 5, 300),
     ],
 )
 def test_equals_pycocotools_on_real_ground_truth(real_truth, name, images, max_detections):
@@ -212,8 +212,8 @@ def test_equals_pycocotools_on_real_ground_truth(real_truth, name, images, max_d
 
     metrics = evaluate_results(results, truth, max_detections=max_detections)
 
-    assert 0.1 < metrics.mask.ap < 0.95
-    assert 0.1 < metrics.box.ap < 0.95
+    assert 0.05 < metrics.mask.ap < 0.95
+    assert 0.05 < metrics.box.ap < 0.95
     assert_equals_oracle(metrics, results, truth, max_detections)
 
 

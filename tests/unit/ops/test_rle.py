@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as oracle
 
 from yolact.ops.masks import CroppedMask
-from yolact.ops.rle import RLE, crop_to_rle, rle_to_bitmap
+from yolact.ops.rle import RLE, crop_to_rle, rle_to_bitmap, rle_to_crop
 
 
 def full_bitmap(crop: CroppedMask, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -40,6 +40,7 @@ def test_encodes_like_pycocotools_encodes_the_full_bitmap(
     rle = crop_to_rle(crop, size)
     assert rle == expected_rle(bitmap)
     np.testing.assert_array_equal(rle_to_bitmap(rle), bitmap)
+    np.testing.assert_array_equal(full_bitmap(rle_to_crop(rle), size), bitmap)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (1080, 1920)])

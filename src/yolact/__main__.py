@@ -1,0 +1,7 @@
+"""``python -m yolact``."""
+
+import sys
+
+from yolact.cli.main import main
+
+sys.exit(main())

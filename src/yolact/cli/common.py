@@ -1,0 +1,121 @@
+"""What several commands share: options of the same name, and how results are shown."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from yolact.data.coco import CocoInstances
+    from yolact.evaluation.coco import AveragePrecision, Metrics
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def add_split_files(parser: argparse.ArgumentParser) -> None:
+    """``--images`` and ``--annotations``, in place of DATA."""
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="COCO annotation file")
+
+
+def answer(text: str) -> None:
+    """Print a result on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def answer_json(document: dict[str, Any]) -> None:
+    """Print the one JSON document of ``--json``."""
+    answer(json.dumps(document, indent=1, default=str))
+
+
+def say(text: str) -> None:
+    """Print progress on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def metrics_table(metrics: "Metrics") -> str:
+    """AP of masks and boxes, and of each class, as a table for people."""
+    table = Table("", "AP", "AP50", "AP75", "AP S", "AP M", "AP L", "AR", box=None)
+    for name, values in (("mask", metrics.mask), ("box", metrics.box)):
+        table.add_row(name, *_row(values))
+    if len(metrics.per_class) > 1:
+        for name, one in metrics.per_class.items():
+            table.add_row(f"mask: {name}", *_row(one.mask))
+    console = Console(width=120, file=sys.stdout)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _row(values: "AveragePrecision") -> list[str]:
+    numbers = (
+        values.ap,
+        values.ap50,
+        values.ap75,
+        values.ap_small,
+        values.ap_medium,
+        values.ap_large,
+        values.ar,
+    )
+    return ["-" if number is None else f"{number:.3f}" for number in numbers]
+
+
+def load_split(
+    data: Path | None, split: str, images: Path | None, annotations: Path | None
+) -> "CocoInstances":
+    """The split that DATA, or ``--images`` with ``--annotations``, names.
+
+    Raises:
+        UsageError: If it is named in neither way or in both.
+        DataError: If it cannot be used.
+    """
+    from yolact.data.coco import find_split, load_coco
+    from yolact.errors import UsageError
+
+    if data is not None and images is None and annotations is None:
+        return load_coco(*find_split(data, split))
+    if data is None and images is not None and annotations is not None:
+        return load_coco(images, annotations)
+    raise UsageError("name the data by DATA alone, or by --images and --annotations together.")
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator["ProgressBar"]:
+    """A bar on a terminal's stderr; nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        yield ProgressBar(progress, title, total)
+
+
+class ProgressBar:
+    """How far a command is."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        """Show ``title`` and count to ``total``."""
+        self._progress = progress
+        self._task = progress.add_task(title, total=total)
+
+    def set(self, done: int) -> None:
+        """``done`` of the total are done."""
+        self._progress.update(self._task, completed=done)
+
+    def note(self, text: str) -> None:
+        """Say something above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

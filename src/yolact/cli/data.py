@@ -1,0 +1,62 @@
+"""Data sets: generate one."""
+
+import argparse
+from pathlib import Path
+
+from yolact.cli.common import add_json, answer, answer_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    generate = verbs.add_parser(
+        "generate",
+        help="make labelled pictures of overlapping objects",
+        description="Make a data set in COCO format: pictures of textured, overlapping, partly "
+        "hidden objects of ten classes. The same seed gives the same files.",
+    )
+    generate.add_argument("out", metavar="DIR", type=Path, help="new or empty folder")
+    generate.add_argument(
+        "--train", type=int, default=400, metavar="N", help="default: %(default)s"
+    )
+    generate.add_argument("--val", type=int, default=80, metavar="N", help="default: %(default)s")
+    generate.add_argument(
+        "--size",
+        default="320x240",
+        metavar="WIDTHxHEIGHT",
+        help="of the pictures, in pixels (default: %(default)s)",
+    )
+    generate.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    add_json(generate)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate."""
+    from yolact.data.generate import CLASS_NAMES, generate_dataset
+    from yolact.errors import UsageError
+
+    try:
+        width, height = (int(side) for side in arguments.size.lower().split("x"))
+    except ValueError as error:
+        raise UsageError(f"--size is written like 320x240, not {arguments.size!r}.") from error
+    generate_dataset(
+        arguments.out,
+        num_train=arguments.train,
+        num_val=arguments.val,
+        image_size=(height, width),
+        seed=arguments.seed,
+    )
+    if arguments.json:
+        answer_json(
+            {
+                "out": arguments.out,
+                "train": arguments.train,
+                "val": arguments.val,
+                "classes": CLASS_NAMES,
+            }
+        )
+    else:
+        answer(
+            f"{arguments.train} training and {arguments.val} validation pictures: {arguments.out}"
+        )
+    return 0

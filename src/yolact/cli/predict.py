@@ -1,0 +1,80 @@
+"""Segment pictures: files, folders and globs in; overlays, masks and data out."""
+
+import argparse
+from pathlib import Path
+
+from yolact.cli.common import add_device, add_json, answer, answer_json, progress_bar, say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("model", metavar="MODEL", help="run directory, artifact or model name")
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="picture, folder or pattern")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--score", type=float, default=0.15, help="only detections above it (default: %(default)s)"
+    )
+    parser.add_argument("--max-detections", type=int, metavar="N", help="best N of each picture")
+    parser.add_argument(
+        "--save",
+        default="overlay,json",
+        metavar="LIST",
+        help="of overlay, json, coco, masks, crops (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=4,
+        metavar="N",
+        help="pictures at a time (default: %(default)s)",
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict; a picture that cannot be read is reported and skipped, and the exit code is 1."""
+    from yolact.errors import ImageError, UsageError
+    from yolact.inference.load import load
+    from yolact.inference.predictor import predict_files
+    from yolact.inference.sinks import ResultWriter
+    from yolact.inference.sources import expand_sources
+
+    if arguments.batch < 1:
+        raise UsageError(f"--batch must be at least 1, not {arguments.batch}.")
+    paths = expand_sources(arguments.sources)
+    model = load(arguments.model, weights=arguments.weights, device=arguments.device)
+    formats = [name for name in arguments.save.split(",") if name]
+    writer = ResultWriter(arguments.out, formats, model.metadata.category_ids)
+    summaries, failures = [], []
+    with progress_bar("predicting", len(paths)) as bar:
+        for done, (path, outcome) in enumerate(
+            predict_files(
+                model,
+                paths,
+                score=arguments.score,
+                max_detections=arguments.max_detections,
+                batch_size=arguments.batch,
+            ),
+            start=1,
+        ):
+            bar.set(done)
+            if isinstance(outcome, ImageError):
+                bar.note(f"skipped: {outcome}")
+                failures.append({"path": str(path), "error": str(outcome)})
+                continue
+            writer.write(outcome)
+            summaries.append(outcome.to_dict() if arguments.json else str(outcome))
+    writer.close()
+    if arguments.json:
+        answer_json({"out": arguments.out, "results": summaries, "failures": failures})
+    else:
+        for summary in summaries:
+            answer(str(summary))
+    say(f"{len(paths) - len(failures)} pictures done, {len(failures)} skipped: {arguments.out}")
+    return 1 if failures else 0

@@ -1,0 +1,109 @@
+"""Train a model on a data set; writes a run directory."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from yolact.cli.common import add_device, add_json, answer, answer_json, metrics_table, say
+from yolact.config.training import TrainingConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options; those of the training itself are the fields of TrainingConfig."""
+    parser.add_argument("data", metavar="DATA", type=Path, help="data set with train and val split")
+    parser.add_argument(
+        "--model",
+        default="yolact-nano",
+        metavar="NAME_OR_RECIPE",
+        help="a model's name or a YAML recipe (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="artifact to start from")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
+    parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
+    add_device(parser)
+    add_json(parser)
+    settings = parser.add_argument_group(
+        "training settings", "The defaults are the model's; a run being resumed keeps its own."
+    )
+    hints, helps = get_type_hints(TrainingConfig), _field_docs(TrainingConfig)
+    for field in dataclasses.fields(TrainingConfig):
+        if not dataclasses.is_dataclass(hints[field.name]):
+            settings.add_argument(
+                "--" + field.name.replace("_", "-"),
+                dest=field.name,
+                default=argparse.SUPPRESS,
+                help=helps.get(field.name),
+                **_option(hints[field.name]),
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and print the AP of the result."""
+    from yolact.training.run import train
+
+    values = vars(arguments)
+    settings = {
+        f.name: values[f.name] for f in dataclasses.fields(TrainingConfig) if f.name in values
+    }
+    if arguments.max_detections is not None:
+        settings["max_detections"] = arguments.max_detections
+    outcome = train(
+        arguments.data,
+        model=arguments.model,
+        out=arguments.out,
+        resume=arguments.resume,
+        weights=arguments.weights,
+        size=arguments.size,
+        device=arguments.device,
+        **settings,
+    )
+    if arguments.json:
+        numbers = {} if outcome.metrics is None else outcome.metrics.to_dict()
+        answer_json({"run": outcome.folder, "interrupted": outcome.interrupted, **numbers})
+    else:
+        if outcome.metrics is not None:
+            answer(metrics_table(outcome.metrics))
+        answer(f"run: {outcome.folder}")
+    if outcome.interrupted:
+        say(f"interrupted: 'yolact train {arguments.data} --out {outcome.folder} --resume' goes on")
+        return 130
+    return 0
+
+
+def _field_docs(kind: type) -> dict[str, str]:
+    """The string under each field of a dataclass: its documentation, and our help."""
+    tree = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs = {}
+    for field, below in pairwise(tree.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            match below:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[field.target.id] = " ".join(text.replace("``", "").split()).replace(
+                        "%", "%%"
+                    )
+    return docs
+
+
+def _option(hint: Any) -> dict[str, Any]:
+    """How argparse reads a field of this type."""
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+    kind = kinds[0]
+    if get_origin(hint) is Literal:
+        return {"choices": get_args(hint)}
+    if get_origin(hint) is tuple:
+        return {"type": _fractions, "metavar": "A,B,…"}
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    return {"type": kind, "metavar": re.sub("[^A-Z]", "", kind.__name__.upper())[:1] or "X"}
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
