@@ -1,12 +1,17 @@
 """Shared fixtures. Nothing here needs a network; golden values and real data may be absent."""
 
 import json
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+
+from yolact.data.generate import generate_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -37,6 +42,46 @@ def formula(golden: Path) -> SimpleNamespace:
     layouts = json.loads((golden / "layouts.json").read_text())
 
     def checkpoint(name: str) -> dict[str, torch.Tensor]:
-        return {key: torch.from_numpy(value.copy()) for key, value in module["checkpoint"](name).items()}
+        values = module["checkpoint"](name)
+        return {key: torch.from_numpy(value.copy()) for key, value in values.items()}
 
     return SimpleNamespace(checkpoint=checkpoint, layouts=layouts)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated data set of small pictures: ten classes, holes, crowds, empty pictures."""
+    folder = tmp_path_factory.mktemp("tiny") / "data"
+    generate_dataset(folder, num_train=24, num_val=12, image_size=(96, 128), seed=3)
+    return folder
+
+
+TINY_SETTINGS = {"size": 96, "batch_size": 4, "workers": 0, "validations": 1}
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a short training on ``tiny_data``."""
+    from yolact.training.run import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_data, out=folder, steps=6, **TINY_SETTINGS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Run ``yolact`` as users do, in a process of its own."""
+
+    def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "yolact", *map(str, words)],
+            cwd=cwd,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

@@ -143,4 +143,6 @@ def test_matching_and_losses_equal_the_original(golden):
         "segm": "semantic_logits",
     }
     for name, leaf in ((name, inputs[key]) for name, key in gradients.items()):
-        assert leaf.grad.norm().item() == pytest.approx(float(values[f"grad_norm_{name}"]), rel=1e-4)
+        assert leaf.grad.norm().item() == pytest.approx(
+            float(values[f"grad_norm_{name}"]), rel=1e-4
+        )

@@ -55,7 +55,14 @@ class ArtifactMetadata:
             )
         except CheckpointError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, YolactError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            YolactError,
+        ) as error:
             raise CheckpointError(f"{source} has a broken metadata record: {error}") from error
 
 

@@ -1,6 +1,5 @@
 """The original's ``.pth`` files: all knowledge of their names lives here (spec 2)."""
 
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +13,13 @@ from yolact.errors import CheckpointError
 _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"backbone\.layers\.(\d)\.(.*)", lambda m: f"backbone.body.layer{int(m[1]) + 1}.{m[2]}"),
     (r"backbone\.(conv1|bn1)\.(.*)", r"backbone.body.\1.\2"),
-    (r"fpn\.lat_layers\.(\d)\.(.*)", lambda m: f"fpn.laterals.{2 - int(m[1])}.{m[2]}"),
-    (r"fpn\.pred_layers\.(\d)\.(.*)", lambda m: f"fpn.outputs.{2 - int(m[1])}.{m[2]}"),
+    (r"fpn\.lat_layers\.([0-2])\.(.*)", lambda m: f"fpn.laterals.{2 - int(m[1])}.{m[2]}"),
+    (r"fpn\.pred_layers\.([0-2])\.(.*)", lambda m: f"fpn.outputs.{2 - int(m[1])}.{m[2]}"),
     (r"fpn\.downsample_layers\.([01])\.(.*)", r"fpn.downsamples.\1.\2"),
     (r"proto_net\.([024])\.(.*)", lambda m: f"protonet.before.{int(m[1]) // 2}.{m[2]}"),
     (r"proto_net\.8\.(.*)", r"protonet.after.\1"),
     (r"proto_net\.10\.(.*)", r"protonet.project.\1"),
-    (r"prediction_layers\.0\.upfeature\.0\.(.*)", r"head.shared.\1"),
+    (r"prediction_layers\.0\.upfeature\.0\.(.*)", r"head.tower.0.conv.\1"),
     (r"prediction_layers\.0\.bbox_layer\.(.*)", r"head.boxes.\1"),
     (r"prediction_layers\.0\.conf_layer\.(.*)", r"head.classes.\1"),
     (r"prediction_layers\.0\.mask_layer\.(.*)", r"head.coefficients.\1"),
@@ -43,9 +42,11 @@ def read_original_weights(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"there is no file {path}.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged pickle raises almost anything
         raise CheckpointError(f"{path} is not a readable checkpoint of plain tensors.") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise CheckpointError(f"{path} is not a plain state dict of tensors.")
     return rename_original_weights(state, str(path))
 
@@ -67,6 +68,10 @@ def rename_original_weights(state: dict[str, Tensor], source: str) -> dict[str, 
             renamed[name] = tensor
     if unknown:
         raise CheckpointError(f"{source} holds unknown keys: {', '.join(unknown)}.")
+    for name in [name for name in renamed if name.endswith(".running_var")]:
+        # Files of very old PyTorch lack the counters (spec 2.2).
+        counter = name.removesuffix("running_var") + "num_batches_tracked"
+        renamed.setdefault(counter, torch.zeros((), dtype=torch.int64))
     return renamed
 
 

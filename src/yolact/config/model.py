@@ -46,9 +46,12 @@ class ModelConfig:
     protonet_depth: int = 3
     """3x3 convolutions before the upsampling; one more follows it."""
     head_channels: int = 256
+    head_depth: int = 1
+    """3x3 convolutions before the three outputs."""
     num_prototypes: int = 32
     block: Literal["plain", "light"] = "plain"
-    """``plain``: 3x3 convolution with bias, as published. ``light``: batch norm after it,."""
+    """``plain``: 3x3 convolutions with bias, as published. ``light``: with batch norm instead, which
+    learns faster from random weights, and 1x1 outputs in the head."""
 
     def __post_init__(self) -> None:
         """Reject what no network can be built from."""

@@ -75,7 +75,7 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
     """Our small one, for CPUs and for training from nothing: the same architecture, narrower."""
     model = ModelConfig(
         class_names=class_names,
-        backbone="regnetx_002",
+        backbone="mobilenetv4_conv_small",
         image_size=(320, 320),
         anchors=AnchorConfig(
             scales=((11.0, 16.0), (22.0, 32.0), (45.0, 64.0), (90.0, 128.0), (180.0, 256.0))
@@ -84,6 +84,7 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
         protonet_channels=64,
         protonet_depth=1,
         head_channels=96,
+        head_depth=2,
         num_prototypes=24,
         block="light",
     )

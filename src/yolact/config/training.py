@@ -98,7 +98,7 @@ def parse_duration(text: str) -> timedelta:
         UsageError: If ``text`` has another form or is not positive.
     """
     parts = text.split(":")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
         raise UsageError(f"a duration is written HH:MM:SS, not {text!r}.")
     hours, minutes, seconds = map(int, parts)
     duration = timedelta(hours=hours, minutes=minutes, seconds=seconds)

@@ -1,8 +1,10 @@
 """COCO annotation files as users have them, read and checked once. No pixels are decoded here."""
 
 import json
-import math
+import reprlib
+import sys
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ from faster_coco_eval.core import mask as coco_mask
 from yolact.data.images import image_sizes
 from yolact.errors import DataError, ImageError
 from yolact.ops.masks import CroppedMask
-from yolact.ops.rle import rle_to_crop
+from yolact.ops.rle import decode_runs, rle_to_crop
+
+_LARGEST_WHOLE = 2**63 - 1
+_LARGEST_NUMBER = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def find_split(data: Path, split: str) -> tuple[Path, Path]:
     candidates = [data / name, data / "images" / name, data / "images" / split, data / "images"]
     images = next((path for path in candidates if path.is_dir()), None)
     if images is None:
-        raise DataError(f"{data} has neither a folder {name} nor images for its pictures.")
+        raise DataError(f"{data} has neither a folder {name} nor one called images.")
     return images, annotations
 
 
@@ -91,19 +96,16 @@ def load_coco(images: Path, annotations: Path) -> CocoInstances:
     sizes: dict[int, tuple[int, int]] = {}
     for index, image in enumerate(document["images"]):
         where = f"{annotations}: images[{index}]"
-        image_id = _field(image, "id", int, where)
+        image_id = _whole(image, "id", where)
         if image_id in by_image:
             raise DataError(f"{where} repeats the id {image_id}.")
         by_image[image_id] = []
-        sizes[image_id] = (
-            _field(image, "height", int, where),
-            _field(image, "width", int, where),
-        )
-        _check_picture(images / _field(image, "file_name", str, where), sizes[image_id], where)
+        sizes[image_id] = _size(image, where)
+        _check_picture(images / _text(image, "file_name", where), sizes[image_id], where)
     for index, annotation in enumerate(document["annotations"]):
-        where = f"{annotations}: annotations[{index}] (id {annotation.get('id')})"
-        image_id = _field(annotation, "image_id", int, where)
-        category_id = _field(annotation, "category_id", int, where)
+        where = f"{annotations}: annotations[{index}] (id {_shown(annotation.get('id'))})"
+        image_id = _whole(annotation, "image_id", where)
+        category_id = _whole(annotation, "category_id", where)
         if image_id not in by_image:
             raise DataError(f"{where} belongs to image {image_id}, which is not in the file.")
         if category_id not in label_of:
@@ -142,39 +144,72 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         ValueError: As :func:`decode_mask`.
     """
     if isinstance(segmentation, list):
-        if not segmentation or not all(
-            isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0
-            for part in segmentation
-        ):
-            raise ValueError("polygons are lists of at least three x, y pairs")
-        if not all(math.isfinite(value) for part in segmentation for value in part):
-            raise ValueError("a polygon has a coordinate that is not a finite number")
+        _check_polygons(segmentation, height, width)
         rle: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
         return rle
-    if not isinstance(segmentation, dict) or set(segmentation) < {"size", "counts"}:
+    if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
         raise ValueError("a segmentation is a list of polygons or an RLE with size and counts")
-    if list(segmentation["size"]) != [height, width]:
-        raise ValueError(f"the RLE is {segmentation['size']}, the picture {[height, width]}")
-    counts = segmentation["counts"]
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not isinstance(size, list | tuple) or list(size) != [height, width]:
+        raise ValueError(f"the RLE is {reprlib.repr(size)}, the picture {[height, width]}")
+    rle = {"size": [height, width], "counts": counts}
     if isinstance(counts, list):
-        if sum(counts) != height * width or min(counts, default=0) < 0:
-            raise ValueError("the RLE's counts do not add up to the picture")
-        segmentation = coco_mask.frPyObjects(segmentation, height, width)
-    return segmentation
+        if not all(isinstance(count, Integral) for count in counts):
+            raise ValueError("the counts of an RLE are whole numbers")
+        if min(counts, default=0) < 0 or sum(counts) != height * width:
+            raise ValueError("the counts of the RLE do not add up to the picture")
+        rle = coco_mask.frPyObjects(rle, height, width)
+    else:
+        decode_runs(rle)
+    return rle
+
+
+def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
+    """Refuse what the library would crash on, or read as something else.
+
+    It draws an outline point by point, so its time and memory grow with the coordinates; hence the
+    limit. Polygons a little outside the picture are common.
+    """
+    far = max(height, width)
+    if not polygons:
+        raise ValueError("there is no polygon")
+    for polygon in polygons:
+        if not isinstance(polygon, list):
+            raise ValueError("a polygon is a list of x, y, x, y, …")
+        if not all(
+            issubclass(kind, Real) and not issubclass(kind, bool)
+            for kind in set(map(type, polygon))
+        ):
+            raise ValueError("a polygon has a coordinate that is not a number")
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(
+                f"a polygon has {len(polygon)} numbers, which are not three or more x, y pairs"
+            )
+        # NaN makes any comparison false.
+        if not all(-far <= value <= 2 * far for value in polygon):
+            raise ValueError("a polygon has a coordinate far outside the picture or not finite")
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"there is no annotation file {path}.") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not readable JSON: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not readable JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise DataError(
+            f"{path} is no COCO instances file: it holds a {type(document).__name__}, not an "
+            "object with images, annotations and categories."
+        )
     for key in ("images", "annotations", "categories"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+        if not isinstance(document.get(key), list):
             raise DataError(f"{path} is no COCO instances file: it has no list called {key}.")
-        if not all(isinstance(entry, dict) for entry in document[key]):
-            raise DataError(f"{path} is no COCO instances file: {key} must hold objects.")
+        for index, entry in enumerate(document[key]):
+            if not isinstance(entry, dict):
+                raise DataError(f"{path}: {key}[{index}] is not an object but {_shown(entry)}.")
     return document
 
 
@@ -182,21 +217,56 @@ def _categories(document: dict[str, Any], path: Path) -> tuple[tuple[int, ...], 
     names: dict[int, str] = {}
     for index, category in enumerate(document["categories"]):
         where = f"{path}: categories[{index}]"
-        category_id = _field(category, "id", int, where)
+        category_id = _whole(category, "id", where)
         if category_id in names:
             raise DataError(f"{where} repeats the id {category_id}.")
-        names[category_id] = _field(category, "name", str, where)
+        names[category_id] = _text(category, "name", where)
     if not names:
         raise DataError(f"{path} names no categories.")
     ids = tuple(sorted(names))
     return ids, tuple(names[category_id] for category_id in ids)
 
 
-def _field(entry: dict[str, Any], key: str, kind: type, where: str) -> Any:
-    value = entry.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{where} has no valid {key}: {value!r}.")
+def _whole(entry: dict[str, Any], key: str, where: str) -> int:
+    value = _present(entry, key, where)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST_WHOLE:
+        raise DataError(f"{where} has the {key} {_shown(value)}, not a whole number.")
     return value
+
+
+def _text(entry: dict[str, Any], key: str, where: str) -> str:
+    value = _present(entry, key, where)
+    if not isinstance(value, str):
+        raise DataError(f"{where} has the {key} {_shown(value)}, not a text.")
+    return value
+
+
+def _present(entry: dict[str, Any], key: str, where: str) -> Any:
+    value = entry.get(key)
+    if value is None:
+        raise DataError(f"{where} has no {key}.")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    # Not math.isfinite, which fails on whole numbers that no float can hold.
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= _LARGEST_NUMBER
+    )
+
+
+def _shown(value: Any) -> str:
+    """The value for a message, shortened if it is long."""
+    return reprlib.repr(value)
+
+
+def _size(image: dict[str, Any], where: str) -> tuple[int, int]:
+    height, width = _whole(image, "height", where), _whole(image, "width", where)
+    if height < 1 or width < 1:
+        raise DataError(f"{where} is said to be {width}x{height}, which no picture is.")
+    return height, width
 
 
 def _check_picture(path: Path, size: tuple[int, int], where: str) -> None:
@@ -217,29 +287,38 @@ def _check_picture(path: Path, size: tuple[int, int], where: str) -> None:
 def _annotation(
     annotation: dict[str, Any], label: int, size: tuple[int, int], where: str
 ) -> Annotation:
-    height, width = size
-    segmentation = annotation.get("segmentation")
+    segmentation = _present(annotation, "segmentation", where)
     try:
-        rle = to_rle(segmentation, height, width)
-        # Decoding is the only check that a compressed RLE is sound, but too slow for all of them;
-        # its area costs nothing and fails on most damage.
-        coco_mask.area(rle)
-    except (ValueError, TypeError, KeyError) as error:
+        rle = to_rle(segmentation, *size)
+    except ValueError as error:
         raise DataError(f"{where} has a segmentation that cannot be read: {error}.") from error
-    box = annotation.get("bbox")
-    if box is None:
-        box = coco_mask.toBbox(rle).tolist()
-    if len(box) != 4 or not all(
-        isinstance(value, int | float) and math.isfinite(value) for value in box
-    ):
-        raise DataError(f"{where} has no valid bbox: {box!r}.")
-    x, y, w, h = box
-    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)
-    if w < 0 or h < 0 or x2 < x1 or y2 < y1:
-        raise DataError(f"{where} has a bbox outside its picture: {box}.")
+    area = annotation.get("area")
+    if area is not None and (not _is_number(area) or area < 0):
+        raise DataError(f"{where} has the area {_shown(area)}, not a number of pixels.")
+    is_crowd = annotation.get("iscrowd")
+    if is_crowd not in (None, 0, 1):
+        raise DataError(f"{where} has the iscrowd {_shown(is_crowd)}, not 0 or 1.")
+    bbox = annotation.get("bbox")
+    if bbox in (None, []):
+        bbox = coco_mask.toBbox(rle).tolist()
     return Annotation(
         label=label,
-        box=(float(x1), float(y1), float(x2), float(y2)),
+        box=_box(bbox, size, where),
         segmentation=segmentation if isinstance(segmentation, list) else rle,
-        is_crowd=bool(annotation.get("iscrowd", 0)),
+        is_crowd=bool(is_crowd),
     )
+
+
+def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[float, float, float, float]:
+    """COCO's x, y, width, height -> x1 y1 x2 y2, clipped to the picture."""
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+        raise DataError(f"{where} has the bbox {_shown(bbox)}, not four finite numbers.")
+    x, y, w, h = map(float, bbox)
+    if w < 0 or h < 0:
+        raise DataError(f"{where} has the bbox {bbox}, whose width or height is negative.")
+    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, size[1]), min(y + h, size[0])
+    if x2 < x1 or y2 < y1:
+        raise DataError(
+            f"{where} has the bbox {bbox}, outside its picture of {size[1]}x{size[0]} pixels."
+        )
+    return x1, y1, float(x2), float(y2)

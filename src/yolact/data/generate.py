@@ -4,15 +4,12 @@ Every picture shows a few solid shapes on a textured ground. They overlap, hide 
 other, have holes and throw shadows; the labels give the visible part of each, as COCO does.
 A picture depends on the seed, its split and its index alone, never on how many are made.
 
-Points are x y pairs. In an image, pixel i covers [i, i + 1). In a shape's own frame its reach is
-about 1 from the origin, x to the right and y down; ``u`` and ``v`` name that frame's coordinates.
-Colours are BGR in [0, 1], as OpenCV stores them.
+This file knows scenes and COCO files; ``shapes`` knows how one object looks. Points are x y pairs,
+and pixel i of an image covers [i, i + 1). Colours are BGR in [0, 1], as OpenCV stores them.
 """
 
-import colorsys
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +20,15 @@ from faster_coco_eval.core import mask as coco_mask
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from yolact.data.shapes import KINDS, ROPE, Floats, Kind, Points, colour
 from yolact.errors import UsageError
 from yolact.files import replacing, write_text
 
-Floats = NDArray[np.float32]
-Points = NDArray[np.float64]  # (N, 2)
 Bools = NDArray[np.bool_]
 Labels = NDArray[np.int32]
+
+CLASS_NAMES: tuple[str, ...] = tuple(kind.name for kind in KINDS)
+"""The classes of the generated data, in the order of their category ids."""
 
 _MIN_SIDE = 64
 _MIN_VISIBLE_SHARE = 0.25
@@ -43,177 +42,6 @@ _MARGIN = 14  # pixels around an object that its shadow may darken
 _MIN_POLYGON_IOU = 0.97
 
 
-# --- Shapes: the outline, then the holes ---------------------------------------------------------
-
-
-def _polar(radii: NDArray[Any]) -> Points:
-    """Points at these radii (N,), at equal angles around the origin, the first one upwards."""
-    angle = np.arange(len(radii)) * (2 * np.pi / len(radii))
-    points: Points = np.stack([np.sin(angle), -np.cos(angle)], axis=1) * radii[:, None]
-    return points
-
-
-def _rounded(corners: Points) -> Points:
-    """The polygon with its corners cut off twice (Chaikin)."""
-    for _ in range(2):
-        following = np.roll(corners, -1, axis=0)
-        near, far = 0.88 * corners + 0.12 * following, 0.12 * corners + 0.88 * following
-        corners = np.stack([near, far], axis=1).reshape(-1, 2)
-    return corners
-
-
-def _disc(rng: Generator) -> list[Points]:
-    return [_polar(np.ones(48)) * (1, rng.uniform(0.85, 1))]
-
-
-def _ring(rng: Generator) -> list[Points]:
-    outer = _polar(np.ones(60))
-    return [outer, outer * rng.uniform(0.5, 0.64)]
-
-
-def _frame(rng: Generator) -> list[Points]:
-    half = np.array([0.9, rng.uniform(0.65, 0.9)])
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
-    return [corners * half, corners * (half - rng.uniform(0.22, 0.3))]
-
-
-def _star(rng: Generator) -> list[Points]:
-    return [_rounded(_polar(np.tile([1.08, rng.uniform(0.44, 0.52)], 5)))]
-
-
-def _cross(rng: Generator) -> list[Points]:
-    arm = rng.uniform(0.28, 0.36)
-    quarter = np.array([[-arm, -1], [arm, -1], [arm, -arm]])
-    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
-    return [_rounded(np.concatenate([quarter @ np.linalg.matrix_power(turn, i) for i in range(4)]))]
-
-
-def _triangle(rng: Generator) -> list[Points]:
-    return [_rounded(_polar(np.full(3, 1.15)) * (1, rng.uniform(0.85, 1.1)))]
-
-
-def _gear(rng: Generator) -> list[Points]:
-    tooth = np.array([0.76, 0.76, 0.76, 1, 1, 1])
-    hole = np.full(36, rng.uniform(0.3, 0.42))
-    return [_polar(np.tile(tooth, rng.integers(8, 12))), _polar(hole)]
-
-
-def _leaf(rng: Generator) -> list[Points]:
-    x = np.linspace(-1, 1, 32)
-    y = rng.uniform(0.42, 0.55) * np.cos(x * np.pi / 2) ** 0.8 * (1 - 0.25 * x)
-    upper = np.stack([x, -y], axis=1)
-    return [np.concatenate([upper, (upper * (1, -1))[::-1]])]
-
-
-def _heart(rng: Generator) -> list[Points]:
-    t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return [np.stack([16 * np.sin(t) ** 3 * rng.uniform(0.9, 1.05), -y - 2], axis=1) / 16]
-
-
-def _rope(rng: Generator) -> list[Points]:
-    x = np.linspace(-1, 1, 40)
-    y = rng.uniform(-0.25, 0.25) * x**2 + rng.uniform(-0.12, 0.12) * np.sin(np.pi * x)
-    line = np.stack([x, y], axis=1)
-    along = np.gradient(line, axis=0)
-    across = along[:, ::-1] * (-1, 1) / np.linalg.norm(along, axis=1, keepdims=True)
-    half_width = rng.uniform(0.045, 0.06)
-    return [np.concatenate([line + half_width * across, (line - half_width * across)[::-1]])]
-
-
-# --- Textures: how much of the second colour at each u v, from 0 to 1 ----------------------------
-
-
-def _sharp(wave: Floats) -> Floats:
-    """A wave around 0 as soft-edged bands of 0 and 1."""
-    bands: Floats = np.clip(0.5 + 2.5 * wave, 0, 1)
-    return bands
-
-
-def _dots(u: Floats, v: Floats, rng: Generator) -> Floats:
-    step = rng.uniform(5.5, 7.5)
-    return _sharp(np.cos(step * u) * np.cos(step * v) - 0.45)
-
-
-def _spokes(u: Floats, v: Floats, rng: Generator) -> Floats:
-    return _sharp(np.sin(int(rng.integers(4, 6)) * np.arctan2(v, u)))
-
-
-def _grain(u: Floats, v: Floats, rng: Generator) -> Floats:
-    bend = 2 * np.sin(3 * u + rng.uniform(0, 6))
-    grain: Floats = 0.5 + 0.5 * np.sin(rng.uniform(14, 20) * v + bend)
-    return grain
-
-
-def _gradient(u: Floats, v: Floats, rng: Generator) -> Floats:
-    faded: Floats = np.clip(0.5 + rng.uniform(0.5, 0.8) * v, 0, 1)
-    return faded
-
-
-def _checks(u: Floats, v: Floats, rng: Generator) -> Floats:
-    step = rng.uniform(8, 10)
-    return _sharp(3 * np.sin(step * u) * np.sin(step * v))
-
-
-def _stripes(u: Floats, v: Floats, rng: Generator) -> Floats:
-    return _sharp(np.sin(rng.uniform(8, 12) * v + rng.uniform(0, 6)))
-
-
-def _brushed(u: Floats, v: Floats, rng: Generator) -> Floats:
-    sheen = np.sin(2 * np.arctan2(v, u) + rng.uniform(0, 6))
-    brushed: Floats = 0.5 + 0.5 * sheen * np.cos(20 * np.hypot(u, v))
-    return brushed
-
-
-def _veins(u: Floats, v: Floats, rng: Generator) -> Floats:
-    side = np.sin(rng.uniform(11, 15) * (u + 0.8 * np.abs(v))) - 0.8
-    return _sharp(np.maximum(side, 0.4 - 8 * np.abs(v)))
-
-
-def _gloss(u: Floats, v: Floats, rng: Generator) -> Floats:
-    highlight: Floats = np.exp(-rng.uniform(4, 8) * ((u + 0.4) ** 2 + (v + 0.4) ** 2))
-    return highlight
-
-
-def _twist(u: Floats, v: Floats, rng: Generator) -> Floats:
-    return _sharp(np.sin(rng.uniform(34, 42) * (u + 1.2 * v)))
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A class of objects."""
-
-    name: str
-    category_id: int
-    outline: Callable[[Generator], list[Points]]
-    texture: Callable[[Floats, Floats, Generator], Floats]
-    hue: tuple[float, float]
-    """Degrees on the colour circle."""
-    saturation: tuple[float, float]
-    value: tuple[float, float]
-    second: tuple[float, float]
-    """What the texture's second colour multiplies saturation and value with."""
-
-
-# The ids have gaps, as the 80 classes of COCO do, so that no code can take them for indices.
-_KINDS = (
-    _Kind("disc", 3, _disc, _dots, (200, 228), (0.6, 0.9), (0.55, 0.9), (0.15, 1.4)),
-    _Kind("ring", 5, _ring, _spokes, (-8, 10), (0.7, 0.95), (0.65, 0.95), (0.06, 1.3)),
-    _Kind("frame", 9, _frame, _grain, (20, 32), (0.55, 0.75), (0.35, 0.65), (1.1, 0.6)),
-    _Kind("star", 10, _star, _gradient, (46, 56), (0.7, 0.95), (0.85, 1.0), (1.2, 0.75)),
-    _Kind("cross", 14, _cross, _checks, (168, 186), (0.55, 0.9), (0.5, 0.8), (0.5, 1.6)),
-    _Kind("triangle", 21, _triangle, _stripes, (262, 290), (0.5, 0.8), (0.45, 0.8), (0.4, 1.5)),
-    _Kind("gear", 22, _gear, _brushed, (200, 230), (0.04, 0.16), (0.4, 0.65), (0.8, 1.5)),
-    _Kind("leaf", 40, _leaf, _veins, (90, 135), (0.5, 0.85), (0.4, 0.75), (0.7, 1.5)),
-    _Kind("heart", 51, _heart, _gloss, (325, 346), (0.6, 0.9), (0.75, 1.0), (0.25, 1.3)),
-    _Kind("rope", 77, _rope, _twist, (34, 44), (0.25, 0.5), (0.75, 0.95), (1.5, 0.5)),
-)
-_ROPE = _KINDS[-1]
-
-CLASS_NAMES: tuple[str, ...] = tuple(kind.name for kind in _KINDS)
-"""The classes of the generated data, in the order of their category ids."""
-
-
 # --- Placing ------------------------------------------------------------------------------------
 
 
@@ -221,7 +49,7 @@ CLASS_NAMES: tuple[str, ...] = tuple(kind.name for kind in _KINDS)
 class _Object:
     """One shape at its place."""
 
-    kind: _Kind
+    kind: Kind
     label: int
     """1 and up. The members of a crowd share theirs."""
     centre: tuple[float, float]
@@ -238,7 +66,7 @@ class _Object:
 
 
 def _make_object(
-    rng: Generator, kind: _Kind, label: int, centre: Points, radius: float, size: tuple[int, int]
+    rng: Generator, kind: Kind, label: int, centre: Points, radius: float, size: tuple[int, int]
 ) -> _Object:
     """Draw an outline of this kind, turn it anyhow and find out which pixels it covers."""
     angle = rng.uniform(0, 2 * np.pi)
@@ -274,22 +102,22 @@ def _random_object(
     rng: Generator, label: int, scene: list[_Object], size: tuple[int, int]
 ) -> _Object:
     """An object of any class and size, often close to another one, so that many overlap."""
-    kind = _KINDS[rng.integers(len(_KINDS))]
+    kind = KINDS[rng.integers(len(KINDS))]
     low, high = ((0.03, 0.065), (0.065, 0.18), (0.24, 0.4))[rng.choice(3, p=(0.3, 0.44, 0.26))]
-    if kind is _ROPE:
+    if kind is ROPE:
         low, high = 0.2, 0.55
     radius = max(6.0, rng.uniform(low, high) * min(size))
     centre = rng.uniform(0.1, 0.9, 2) * size[::-1]
-    if scene and rng.random() < (0.8 if kind is _ROPE else 0.35):
+    if scene and rng.random() < (0.8 if kind is ROPE else 0.35):
         other = scene[rng.integers(len(scene))]
-        spread = 0.2 * other.radius if kind is _ROPE else 0.5 * (other.radius + radius)
+        spread = 0.2 * other.radius if kind is ROPE else 0.5 * (other.radius + radius)
         centre = rng.normal(other.centre, spread)
     return _make_object(rng, kind, label, centre, radius, size)
 
 
 def _crowd(rng: Generator, size: tuple[int, int]) -> list[_Object]:
     """A heap of tiny objects of one class, which share label 1."""
-    kind = _KINDS[rng.integers(len(_KINDS) - 1)]  # not the rope, which is never tiny
+    kind = KINDS[rng.integers(len(KINDS) - 1)]  # not the rope, which is never tiny
     middle = rng.uniform(0.3, 0.7, 2) * size[::-1]
     radius = max(4.0, rng.uniform(0.021, 0.032) * min(size))
     places = middle + rng.normal(0, (5.5 * radius, 3.5 * radius), (rng.integers(15, 30), 2))
@@ -345,11 +173,6 @@ def _all_visible(scene: list[_Object], labels: Labels) -> bool:
 # --- Painting -----------------------------------------------------------------------------------
 
 
-def _colour(hue: float, saturation: float, value: float) -> Floats:
-    red, green, blue = colorsys.hsv_to_rgb(hue / 360 % 1, min(saturation, 1), min(value, 1))
-    return np.array([blue, green, red], dtype=np.float32)
-
-
 def _ground(rng: Generator, size: tuple[int, int]) -> Floats:
     """A calm (H, W, 3) background: a slope between two dull colours, clouds, grain, a weave."""
     height, width = size
@@ -357,8 +180,8 @@ def _ground(rng: Generator, size: tuple[int, int]) -> Floats:
     x = np.linspace(-1, 1, width, dtype=np.float32)
 
     hue, value = rng.uniform(0, 360), rng.uniform(0.35, 0.85)
-    start = _colour(hue, rng.uniform(0.03, 0.3), value)
-    end = _colour(hue + rng.normal(0, 30), rng.uniform(0.03, 0.3), value + rng.normal(0, 0.12))
+    start = colour(hue, rng.uniform(0.03, 0.3), value)
+    end = colour(hue + rng.normal(0, 30), rng.uniform(0.03, 0.3), value + rng.normal(0, 0.12))
     direction = rng.uniform(0, 2 * np.pi)
     slope = 0.5 + 0.35 * (math.cos(direction) * x + math.sin(direction) * y)
 
@@ -417,21 +240,12 @@ def _paint(
     patch += (surface - patch) * alpha[..., None]
 
 
-def _two_colours(rng: Generator, kind: _Kind) -> Floats:
-    saturation, value = rng.uniform(*kind.saturation), rng.uniform(*kind.value)
-    hue = rng.uniform(*kind.hue)
-    more, brighter = kind.second
-    return np.stack(
-        [_colour(hue, saturation, value), _colour(hue, saturation * more, value * brighter)]
-    )
-
-
 def _render(rng: Generator, scene: list[_Object], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Paint ground and objects, then what a camera adds. (H, W, 3) BGR."""
     canvas = _ground(rng, size)
     direction = rng.uniform(0.15, 0.85) * np.pi  # from above
     light = (math.cos(direction), math.sin(direction))
-    colours = {thing.label: _two_colours(rng, thing.kind) for thing in scene}
+    colours = {thing.label: thing.kind.draw_colours(rng) for thing in scene}
     for thing in scene:
         _paint(rng, canvas, thing, colours[thing.label], light)
     canvas = cv2.GaussianBlur(canvas, None, rng.uniform(0.3, 0.7))
@@ -524,7 +338,7 @@ def _write_pictures(
         "images": images,
         "annotations": annotations,
         "categories": [
-            {"id": kind.category_id, "name": kind.name, "supercategory": "shape"} for kind in _KINDS
+            {"id": kind.category_id, "name": kind.name, "supercategory": "shape"} for kind in KINDS
         ],
     }
 

@@ -1,11 +1,17 @@
 """Reading pictures: whatever the file holds becomes RGB uint8, upright."""
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import TiffImageFile
 
 from yolact.errors import ImageError
 
@@ -13,29 +19,30 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 )
 
-_ROTATED_ORIENTATIONS = frozenset({5, 6, 7, 8})
-_EXIF_ORIENTATION = 0x0112
+# What makes a picture of each orientation upright. From 5 on, width and height change places.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WARNING_FILTERS = Lock()  # they belong to the whole process
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read a picture file as RGB uint8 (H, W, 3), turned upright by its EXIF orientation.
 
     Raises:
-        ImageError: If there is no such file, it is no picture, or it is truncated.
+        ImageError: If there is no such file, it is no picture, it is truncated, or it is so large
+            that it must be a trap.
     """
-    try:
-        with Image.open(path) as image:
-            return to_rgb(image)
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no picture {path}.") from error
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
-        raise ImageError(f"{path} cannot be read as a picture: {error}") from error
+    with _opened(path) as image:
+        _orientation(image)  # Pillow remembers it as in image_sizes, whatever follows the pixels
+        image.load()
+    return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -44,10 +51,14 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     Grey becomes three equal channels. 16-bit values are divided by 257, so that their full range
     keeps its meaning. Transparent parts are laid on white, as a viewer shows them.
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()  # of a TIFF file this already turns it, and forgets the orientation
+    orientation = _orientation(image)
+    if orientation != 1:
+        image = image.transpose(_UPRIGHT[orientation])
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         values = np.asarray(image)
         if image.mode == "F":
+            values = np.clip(np.nan_to_num(values), 0, None)
             scaled = values * (255 if values.max(initial=0) <= 1 else 1)
         else:
             scaled = values / 257 if values.max(initial=0) > 255 else values
@@ -66,15 +77,45 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
     Raises:
         ImageError: If there is no such file or it is no picture.
     """
+    with _opened(path) as image:
+        stored = image.height, image.width
+        if isinstance(image, TiffImageFile):  # recent Pillow gives the size once turned
+            stored = image.tag_v2[Base.ImageLength], image.tag_v2[Base.ImageWidth]
+        is_turned = _orientation(image) >= 5
+    return (stored[::-1] if is_turned else stored), stored
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The picture with its header read; whatever goes wrong is an ImageError."""
     try:
-        with Image.open(path) as image:
-            stored = image.height, image.width
-            turned = image.getexif().get(_EXIF_ORIENTATION) in _ROTATED_ORIENTATIONS
-            return (stored[::-1] if turned else stored), stored
+        with _no_warnings():
+            image = Image.open(path)
+        with image:
+            yield image
     except FileNotFoundError as error:
         raise ImageError(f"there is no picture {path}.") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except Exception as error:  # damaged files make Pillow raise almost anything
         raise ImageError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 … 8 as EXIF counts; 1, which is upright, where EXIF data is missing or broken."""
+    try:
+        with _no_warnings():
+            # Not the override for PNG, which decodes all pixels in search of EXIF data behind them.
+            orientation = Image.Image.getexif(image).get(Base.Orientation)
+    except Exception:  # as above
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Silence what Pillow says of large but possible pictures and of odd headers."""
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -66,7 +66,11 @@ def mask_loss(
     height, width = prototypes.shape[-2:]
     true_boxes = boxes[matched]
     predicted = crop_masks(assemble_masks(prototypes, coefficients), true_boxes)
-    per_pixel = F.binary_cross_entropy(predicted.clamp(0, 1), masks[matched], reduction="none")
+    # Of a network that diverged the loss is NaN, so that training skips the step; PyTorch raises.
+    undefined = predicted.isnan()
+    per_pixel = F.binary_cross_entropy(
+        predicted.masked_fill(undefined, 0).clamp(0, 1), masks[matched], reduction="none"
+    ).masked_fill(undefined, float("nan"))
     size = (true_boxes[:, 2:] - true_boxes[:, :2]) * true_boxes.new_tensor((width, height))
     return (per_pixel.sum(dim=(1, 2)) / size.prod(dim=1)).sum()
 

@@ -53,5 +53,7 @@ def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
     reductions = info.reduction()
     if missing := [stride for stride in STRIDES if stride not in reductions]:
         raise UsageError(f"backbone {name!r} has no features at stride {missing[0]}: {reductions}.")
-    # Of several maps with one stride the last is the deepest.
-    return tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+    # Of several maps with one stride the last is the deepest. By default timm may leave out the
+    # first ones (dla34), so that a place in this list is not yet an index.
+    last = dict(zip(reductions, info.out_indices, strict=True))
+    return tuple(last[stride] for stride in STRIDES)

@@ -41,9 +41,11 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         head=PredictionHead(
             config.fpn_channels,
             config.head_channels,
+            config.head_depth,
             config.anchors.num_per_cell,
             config.num_classes,
             config.num_prototypes,
+            len(config.anchors.scales),
             config.block,
         ),
         semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),

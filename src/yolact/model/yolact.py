@@ -1,6 +1,5 @@
 """The network: wires backbone, FPN, protonet and head. Image tensor in, Predictions out."""
 
-import torch
 from torch import Tensor, nn
 
 from yolact.model.backbone import Backbone
@@ -42,10 +41,7 @@ class Yolact(nn.Module):
             with_semantics: Also run the auxiliary semantic head, which only the loss reads.
         """
         levels = self.fpn(self.backbone(images))
-        per_level = [self.head(level) for level in levels]
-        box_offsets, class_logits, coefficients = (
-            torch.cat(parts, dim=1) for parts in zip(*per_level, strict=True)
-        )
+        box_offsets, class_logits, coefficients = self.head(levels)
         return Predictions(
             box_offsets=box_offsets,
             class_logits=class_logits,

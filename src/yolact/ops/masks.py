@@ -61,7 +61,7 @@ def crop_masks(masks: Tensor, boxes: Tensor, padding: float = 1.0) -> Tensor:
     left, top, right, bottom = crop_bounds(boxes, height, width, padding).T[:, :, None, None]
     columns = torch.arange(width, device=masks.device, dtype=boxes.dtype)[None, None, :]
     rows = torch.arange(height, device=masks.device, dtype=boxes.dtype)[None, :, None]
-    inside = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+    inside: Tensor = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
     return masks * inside
 
 

@@ -48,22 +48,38 @@ def rle_to_crop(rle: Mapping[str, Any]) -> CroppedMask:
     Raises:
         ValueError: If the runs do not fit the size.
     """
-    height, width = rle["size"]
-    runs = np.asarray(mask_api_new_cpp.toUncompressedRLE([rle])[0]["counts"], dtype=np.int64)
-    edges = np.cumsum(runs)
-    if len(runs) == 0 or (runs < 0).any() or edges[-1] != height * width:
-        raise ValueError("the runs of an RLE do not add up to its size")
+    height, _ = rle["size"]
+    edges = np.cumsum(np.asarray(decode_runs(rle), dtype=np.int64))
     starts, ends = edges[:-1:2], edges[1::2]
     if len(starts) == 0:
         return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
     left, right = int(starts[0]) // height, int(ends[-1] - 1) // height + 1
     steps = np.zeros((right - left) * height + 1, dtype=np.int8)
-    steps[starts - left * height] = 1
-    np.add.at(steps, ends - left * height, -1)  # a run may start where an empty one ended
+    # Runs may be empty, so several may start or end at one place.
+    np.add.at(steps, starts - left * height, 1)
+    np.add.at(steps, ends - left * height, -1)
     band = np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_).reshape(right - left, height).T
     rows = np.flatnonzero(band.any(axis=1))
     top, bottom = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     return CroppedMask(left, top, band[top:bottom])
+
+
+def decode_runs(rle: Mapping[str, Any]) -> list[int]:
+    """Lengths of the runs of 0, 1, 0, 1, … of a compressed RLE, column by column.
+
+    Raises:
+        ValueError: If ``counts`` is no such text, or the runs do not add up to the size.
+    """
+    height, width = rle["size"]
+    if not isinstance(rle["counts"], str | bytes):
+        raise ValueError("the counts of an RLE are a text or a list of whole numbers")
+    try:
+        runs: list[int] = mask_api_new_cpp.toUncompressedRLE([rle])[0]["counts"]
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(str(error).split("\n")[0].rstrip(".")) from error
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        raise ValueError("the counts of the RLE do not add up to the picture")
+    return runs
 
 
 def rle_to_bitmap(rle: RLE) -> NDArray[np.bool_]:

@@ -146,6 +146,7 @@ class YolactModule(lightning.LightningModule):
             batches_done=self.batches_done,
             seconds=self.seconds,
             skipped=[(step, list(ids)) for step, ids in self.skipped],
+            random_state=torch.get_rng_state(),
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -154,6 +155,7 @@ class YolactModule(lightning.LightningModule):
         self.batches_done = state["batches_done"]
         self._seconds_before = state["seconds"]
         self.skipped = [(step, tuple(ids)) for step, ids in state["skipped"]]
+        torch.set_rng_state(state["random_state"])
 
 
 def freeze_batch_norms(model: nn.Module) -> None:

@@ -1,0 +1,46 @@
+"""Masks as nested lists: cropping and bilinear resizing, pixel by pixel."""
+
+from math import floor
+
+from oracles.boxes import Box
+
+Grid = list[list[float]]
+
+
+def crop(mask: Grid, box: Box, padding: float = 1.0) -> Grid:
+    """Specification 4.2, step 3."""
+    height, width = len(mask), len(mask[0])
+    x1, y1, x2, y2 = box
+    left = max(min(x1 * width, x2 * width) - padding, 0)
+    right = min(max(x1 * width, x2 * width) + padding, width)
+    top = max(min(y1 * height, y2 * height) - padding, 0)
+    bottom = min(max(y1 * height, y2 * height) + padding, height)
+    return [
+        [
+            mask[row][column] if left <= column < right and top <= row < bottom else 0.0
+            for column in range(width)
+        ]
+        for row in range(height)
+    ]
+
+
+def resize(mask: Grid, size: tuple[int, int]) -> Grid:
+    """Bilinear, half-pixel centres, without anti-aliasing."""
+    height, width = len(mask), len(mask[0])
+
+    def neighbours(target: int, source: int, index: int) -> tuple[int, int, float]:
+        position = max((index + 0.5) * source / target - 0.5, 0.0)
+        lower = min(floor(position), source - 1)
+        return lower, min(lower + 1, source - 1), position - lower
+
+    resized = []
+    for y in range(size[0]):
+        y0, y1, down = neighbours(size[0], height, y)
+        row = []
+        for x in range(size[1]):
+            x0, x1, right = neighbours(size[1], width, x)
+            upper = mask[y0][x0] * (1 - right) + mask[y0][x1] * right
+            lower = mask[y1][x0] * (1 - right) + mask[y1][x1] * right
+            row.append(upper * (1 - down) + lower * down)
+        resized.append(row)
+    return resized

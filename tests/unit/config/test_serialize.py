@@ -1,0 +1,126 @@
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from yolact.config.model import ModelConfig
+from yolact.config.presets import PRESETS, preset
+from yolact.config.serialize import load_recipe, merged, recipe_to_dict
+from yolact.errors import UsageError
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_round_trip(name):
+    recipe = preset(name, CLASSES)
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, backbone_options={"drop_path_rate": 0.1}),
+        training=replace(recipe.training, max_time="00:10:00", gradient_clip=10.0),
+    )
+    plain = recipe_to_dict(recipe)
+    assert json.loads(json.dumps(plain)) == plain  # no tuples, nothing but JSON
+    other = preset("yolact-nano" if name != "yolact-nano" else "yolact-base", ("other",))
+    for document in (plain, json.loads(json.dumps(plain)), yaml.safe_load(yaml.safe_dump(plain))):
+        assert merged(other, document, "test") == recipe
+
+
+def test_nested_changes_leave_the_rest():
+    recipe = preset("yolact-nano", CLASSES)
+    changed = merged(
+        recipe,
+        {"training": {"loss": {"mask_weight": 1.0}}, "model": {"anchors": {"ratios": [1.0, 2.0]}}},
+        "test",
+    )
+    assert changed.training.loss.mask_weight == 1.0
+    assert changed.training.loss.box_weight == 1.5
+    assert changed.model.anchors.ratios == (1.0, 2.0)
+    assert changed.model.anchors.scales == recipe.model.anchors.scales
+    assert changed.detection == recipe.detection
+    assert recipe == preset("yolact-nano", CLASSES)
+
+
+def test_no_changes():
+    recipe = preset("yolact-base", CLASSES)
+    assert merged(recipe, {}, "test") == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modle": {}}, "file.yaml: there is no setting modle; known are .*'model'"),
+        ({"training": {"lr": 0.1}}, "file.yaml: training: there is no setting lr"),
+        ({"training": {"loss": {"box": 1}}}, "file.yaml: training: loss: there is no setting box"),
+        ({"training": None}, "file.yaml: training must hold keys and values"),
+        ({"training": 3}, "file.yaml: training must hold keys and values"),
+        ({"training": {"batch_size": "many"}}, "file.yaml: training: "),
+        ({"model": {"image_size": 320}}, "file.yaml: model: "),
+        ({"model": {"image_size": [8, 8]}}, "too small"),
+        ({"model": {"image_size": [64, 64, 3]}}, "file.yaml: model: image_size cannot be"),
+        ({"model": {"class_names": "cat"}}, "class_names cannot be 'cat'"),
+        ({"model": {"class_names": []}}, "non-empty list"),
+        (
+            {"model": {"anchors": {"scales": [[8, "x"]]}}},
+            "file.yaml: model: anchors: scales cannot",
+        ),
+        ({"model": {"block": "dense"}}, "block cannot be 'dense'"),
+        ({"training": {"optimizer": "adam"}}, "optimizer cannot be 'adam'"),
+        ({"training": {"weight_decay": "5e-4"}}, "weight_decay cannot be '5e-4'"),
+        ({"training": {"batch_size": 8.5}}, "batch_size cannot be 8.5"),
+        ({"training": {"workers": True}}, "workers cannot be True"),
+        ({"detection": {"iou_threshold": 7}}, "iou_threshold must lie in"),
+    ],
+)
+def test_refused_changes(changes, message):
+    with pytest.raises(UsageError, match=message):
+        merged(preset("yolact-nano", CLASSES), changes, "file.yaml")
+
+
+def test_whole_numbers_and_nothing_are_numbers():
+    recipe = preset("yolact-base", CLASSES)
+    changed = merged(recipe, {"training": {"gradient_clip": 10, "steps": None}}, "test")
+    assert (changed.training.gradient_clip, changed.training.steps) == (10, None)
+
+
+def test_a_preset_by_name():
+    assert load_recipe("yolact-base", CLASSES) == preset("yolact-base", CLASSES)
+    with pytest.raises(UsageError, match="no model is called 'yolact'"):
+        load_recipe("yolact", CLASSES)
+
+
+def test_a_recipe_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: yolact-nano\nmodel:\n  image_size: [64, 96]\ntraining:\n  epochs: 3\n")
+    recipe = load_recipe(str(path), CLASSES)
+    base = preset("yolact-nano", CLASSES)
+    assert recipe == replace(
+        base,
+        model=replace(base.model, image_size=(64, 96)),
+        training=replace(base.training, epochs=3),
+    )
+    assert isinstance(recipe.model, ModelConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {}\n", "must name its base: one of yolact-nano, "),
+        ("", "must name its base"),
+        ("- base\n", "must name its base"),
+        ("base: yolact-huge\n", "no model is called 'yolact-huge'"),
+        ("base: [unclosed\n", "not readable YAML"),
+        ("base: yolact-nano\nspeed: 3\n", "mine.yml: there is no setting speed"),
+    ],
+)
+def test_broken_recipe_files(tmp_path, text, message):
+    path = tmp_path / "mine.yml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_recipe(str(path), CLASSES)
+
+
+def test_a_recipe_file_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no recipe file .*gone\.yaml"):
+        load_recipe(str(tmp_path / "gone.yaml"), CLASSES)

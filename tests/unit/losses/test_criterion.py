@@ -1,0 +1,245 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from oracles import losses as oracle
+from oracles import matching as matching_oracle
+from yolact.config.training import LossConfig
+from yolact.losses.criterion import YolactCriterion
+from yolact.ops.anchors import generate_anchors
+from yolact.structures import Predictions, Target
+
+CLASSES = 3
+ANCHORS = generate_anchors([(4, 4), (2, 2)], [[12], [24]], (1, 0.5), (32, 32)).double()
+NOTHING = Target(
+    boxes=torch.zeros(0, 4).double(),
+    labels=torch.zeros(0, dtype=torch.int64),
+    masks=torch.zeros(0, 16, 16, dtype=torch.uint8),
+    is_crowd=torch.zeros(0, dtype=torch.bool),
+)
+
+
+def random_predictions(images, seed=0, anchors=ANCHORS):
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    leaves = Predictions(
+        box_offsets=normal(images, len(anchors), 4),
+        class_logits=normal(images, len(anchors), CLASSES + 1) * 2,
+        coefficients=normal(images, len(anchors), 2).tanh(),
+        prototypes=normal(images, 2, 8, 8).abs(),
+        semantic_logits=normal(images, CLASSES, 4, 4),
+    )
+    for tensor in vars(leaves).values():
+        tensor.requires_grad_()
+    return leaves
+
+
+def rectangle(x1, y1, x2, y2):
+    """Mask of a box in sixteenths, without its top left pixel."""
+    mask = torch.zeros(16, 16, dtype=torch.uint8)
+    mask[y1:y2, x1:x2] = 1
+    mask[y1, x1] = 0
+    return mask
+
+
+def target(*objects):
+    """Objects are (x1, y1, x2, y2 in sixteenths, label, is crowd)."""
+    boxes = [box for box, _, _ in objects]
+    return Target(
+        boxes=torch.tensor(boxes).double() / 16,
+        labels=torch.tensor([label for _, label, _ in objects]),
+        masks=torch.stack([rectangle(*box) for box in boxes]),
+        is_crowd=torch.tensor([crowd for _, _, crowd in objects]),
+    )
+
+
+TWO = target(((1, 1, 7, 6), 2, False), ((8, 3, 15, 15), 0, False))
+ONE_AND_CROWD = target(((2, 9, 9, 15), 1, False), ((0, 0, 16, 8), -1, True))
+CROWD_FIRST = target(((0, 0, 16, 8), -1, True), ((2, 9, 9, 15), 1, False))
+CROWD_ONLY = target(((0, 0, 16, 8), -1, True))
+
+
+def expected_losses(predictions, targets):
+    """Specification 5.4 by loops; images without positives get three negatives."""
+    box = classes = mask = semantic = 0.0
+    num_positives = 0
+    for i, truth in enumerate(targets):
+        own = [m for m in range(len(truth.boxes)) if not truth.is_crowd[m]]
+        boxes = truth.boxes.tolist()
+        crowds = [boxes[m] for m in range(len(boxes)) if m not in own]
+        anchors = ANCHORS.tolist()
+        matched = matching_oracle.match(anchors, [boxes[m] for m in own], crowds)
+        positive, neutral = [m >= 0 for m in matched], [m == -2 for m in matched]
+        num_positives += sum(positive)
+        logits = predictions.class_logits[i].tolist()
+        prototypes = predictions.prototypes[i].tolist()
+        size = (len(prototypes[0]), len(prototypes[0][0]))
+        for a, m in enumerate(matched):
+            if m < 0:
+                continue
+            truth_box = boxes[own[m]]
+            offsets = predictions.box_offsets[i, a].tolist()
+            box += oracle.smooth_l1(offsets, oracle.encode(truth_box, anchors[a]))
+            classes += oracle.cross_entropy(logits[a], int(truth.labels[own[m]]) + 1)
+            small = oracle.downscale(truth.masks[own[m]].tolist(), size)
+            coefficients = predictions.coefficients[i, a].tolist()
+            mask += oracle.mask_term(prototypes, coefficients, truth_box, small)
+        for a in oracle.hard_negatives(logits, positive, neutral, 3):
+            classes += oracle.cross_entropy(logits[a], 0)
+        semantic += oracle.semantic_term(
+            predictions.semantic_logits[i].tolist(),
+            [int(truth.labels[m]) for m in own],
+            [truth.masks[m].tolist() for m in own],
+        )
+    divisor = max(num_positives, 1)
+    return {
+        "box": 1.5 * box / divisor,
+        "class": classes / divisor,
+        "mask": 6.125 * mask / divisor,
+        "semantic": semantic / len(targets),
+    }
+
+
+BATCHES = {
+    "objects": (TWO,),
+    "two images": (TWO, ONE_AND_CROWD),
+    "crowd first": (CROWD_FIRST,),
+    "one without objects": (NOTHING, TWO),
+    "one with a crowd only": (TWO, CROWD_ONLY),
+    "no objects": (NOTHING, NOTHING),
+    "crowds only": (CROWD_ONLY,),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_equals_the_oracle(name):
+    targets = BATCHES[name]
+    predictions = random_predictions(len(targets))
+    losses = YolactCriterion(LossConfig())(predictions, targets, ANCHORS)
+    expected = expected_losses(predictions, targets)
+    assert list(losses) == ["box", "class", "mask", "semantic"]
+    for term, loss in losses.items():
+        assert loss.item() == pytest.approx(expected[term]), term
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_every_prediction_gets_a_finite_gradient(name):
+    targets = BATCHES[name]
+    predictions = random_predictions(len(targets))
+    sum(YolactCriterion(LossConfig())(predictions, targets, ANCHORS).values()).backward()
+    for part, tensor in vars(predictions).items():
+        if part == "coefficients" and name in ("no objects", "crowds only"):
+            assert tensor.grad is None
+        else:
+            assert tensor.grad.isfinite().all(), part
+
+
+@pytest.mark.parametrize("targets", [(NOTHING,), (CROWD_ONLY,)])
+def test_without_objects_only_background_is_learnt(targets):
+    losses = YolactCriterion(LossConfig())(random_predictions(1), targets, ANCHORS)
+    assert losses["box"].item() == losses["mask"].item() == 0
+    assert losses["class"].item() > 0
+    assert losses["semantic"].item() > 0
+
+
+def test_an_image_without_objects_teaches_three_anchors():
+    predictions = random_predictions(1)
+    losses = YolactCriterion(LossConfig())(predictions, (NOTHING,), ANCHORS)
+    losses["class"].backward()
+    taught = predictions.class_logits.grad.abs().sum(dim=-1) > 0
+    assert taught.sum() == 3
+
+
+def test_anchors_inside_a_crowd_are_not_taught():
+    everywhere = target(((0, 0, 16, 16), -1, True))
+    small = generate_anchors([(4, 4)], [[4]], (1,), (32, 32)).double()
+    predictions = random_predictions(1, anchors=small)
+    losses = YolactCriterion(LossConfig())(predictions, (everywhere,), small)
+    assert losses["class"].item() == 0
+    losses["class"].backward()
+    assert not predictions.class_logits.grad.any()
+
+
+def test_predictions_that_equal_the_truth_cost_nothing():
+    predictions = random_predictions(1)
+    anchors, targets = ANCHORS, (TWO,)
+    matched = torch.tensor(matching_oracle.match(anchors.tolist(), TWO.boxes.tolist(), []))
+    with torch.no_grad():
+        predictions.class_logits.fill_(-50)
+        predictions.class_logits[..., 0] = 50
+        for a, m in enumerate(matched.tolist()):
+            if m >= 0:
+                encoded = oracle.encode(TWO.boxes[m].tolist(), anchors[a].tolist())
+                predictions.box_offsets[0, a] = torch.tensor(encoded).double()
+                predictions.class_logits[0, a] = -50
+                predictions.class_logits[0, a, TWO.labels[m] + 1] = 50
+    losses = YolactCriterion(LossConfig())(predictions, targets, anchors)
+    assert losses["box"].item() == pytest.approx(0, abs=1e-9)
+    assert losses["class"].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_weights_multiply_their_term():
+    predictions = random_predictions(1)
+    plain = YolactCriterion(LossConfig())(predictions, (TWO,), ANCHORS)
+    config = LossConfig(box_weight=3.0, class_weight=2.0, mask_weight=1.0, semantic_weight=0.0)
+    weighed = YolactCriterion(config)(predictions, (TWO,), ANCHORS)
+    assert weighed["box"].item() == pytest.approx(plain["box"].item() * 2)
+    assert weighed["class"].item() == pytest.approx(plain["class"].item() * 2)
+    assert weighed["mask"].item() == pytest.approx(plain["mask"].item() / 6.125)
+    assert weighed["semantic"].item() == 0
+
+
+def test_a_subset_of_mask_positives_stands_for_all():
+    predictions = random_predictions(1)
+    with torch.no_grad():
+        predictions.coefficients[:] = torch.tensor([0.3, -0.4]).double()
+    one = (target(((1, 1, 9, 9), 2, False)),)  # every positive costs the same
+    config = LossConfig(positive_iou=0.2, negative_iou=0.1)
+    whole = YolactCriterion(config)(predictions, one, ANCHORS)["mask"]
+    few = YolactCriterion(replace(config, max_mask_positives=1))(predictions, one, ANCHORS)["mask"]
+    assert whole.item() > 0
+    assert few.item() == pytest.approx(whole.item())
+
+
+def test_a_subset_of_mask_positives_is_right_on_average():
+    predictions = random_predictions(1)
+    config = LossConfig(positive_iou=0.2, negative_iou=0.1)
+    whole = YolactCriterion(config)(predictions, (TWO,), ANCHORS)
+    criterion = YolactCriterion(replace(config, max_mask_positives=3))
+    torch.manual_seed(0)
+    draws = torch.stack([criterion(predictions, (TWO,), ANCHORS)["mask"] for _ in range(300)])
+    assert draws.std() > 0.01 * whole["mask"]  # the subsets do differ
+    assert draws.mean().item() == pytest.approx(whole["mask"].item(), rel=0.05)
+    few = criterion(predictions, (TWO,), ANCHORS)
+    for term in ("box", "class", "semantic"):  # these use all
+        assert few[term].item() == whole[term].item()
+
+
+def test_masks_may_come_at_prototype_resolution():
+    predictions = random_predictions(1)
+    masks = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    masks[0, 2:6, 2:6] = 1
+    masks[1, 4:14, 8:14] = 1
+    large = replace(TWO, masks=masks)
+    small = replace(TWO, masks=masks[:, ::2, ::2])  # their edges are even: nothing is lost
+    criterion = YolactCriterion(LossConfig())
+    from_large = criterion(predictions, (large,), ANCHORS)
+    from_small = criterion(predictions, (small,), ANCHORS)
+    assert from_small["mask"].item() == pytest.approx(from_large["mask"].item())
+
+
+def test_targets_are_left_alone():
+    before = {name: tensor.clone() for name, tensor in vars(ONE_AND_CROWD).items()}
+    YolactCriterion(LossConfig())(random_predictions(1), (ONE_AND_CROWD,), ANCHORS)
+    for name, tensor in vars(ONE_AND_CROWD).items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_semantic_logits_are_needed():
+    predictions = replace(random_predictions(1), semantic_logits=None)
+    with pytest.raises(ValueError, match="semantic logits"):
+        YolactCriterion(LossConfig())(predictions, (TWO,), ANCHORS)

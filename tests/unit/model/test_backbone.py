@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from yolact.config.model import ModelConfig
+from yolact.errors import UsageError
+from yolact.model.backbone import Backbone
+from yolact.model.build import build_yolact
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", [128, 256, 512]),
+        ("resnet50", [512, 1024, 2048]),
+        ("mobilenetv3_small_100", [24, 48, 576]),
+        ("regnetx_002", [56, 152, 368]),
+        ("darknet53", [256, 512, 1024]),
+        ("convnext_atto", [80, 160, 320]),  # has no map at stride 2
+        ("dla34", [128, 256, 512]),  # has one at stride 1, which timm leaves out by default
+    ],
+)
+def test_features_at_strides_8_16_32(name, channels):
+    with torch.device("meta"):
+        backbone = Backbone(name, {})
+        features = backbone(torch.empty(2, 3, 128, 64))
+    assert backbone.channels == channels
+    assert [tuple(feature.shape) for feature in features] == [
+        (2, c, 128 // stride, 64 // stride) for c, stride in zip(channels, (8, 16, 32), strict=True)
+    ]
+
+
+def test_options_reach_timm():
+    with torch.device("meta"):
+        assert Backbone("resnet18", {"in_chans": 1})(torch.empty(1, 1, 64, 64))[0].shape[1] == 128
+
+
+def test_unknown_backbone():
+    with pytest.raises(UsageError, match="no backbone called 'resnet5000'"):
+        Backbone("resnet5000", {})
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mixer_s16_224"])
+def test_backbone_of_one_stride(name):
+    with pytest.raises(UsageError, match=f"'{name}' has no features at stride 8"):
+        Backbone(name, {})
+
+
+def test_unknown_option():
+    with pytest.raises(UsageError, match="cannot build 'resnet18'"):
+        Backbone("resnet18", {"wheels": 4})
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100"])
+def test_other_backbones_make_a_model(name):
+    config = ModelConfig(
+        class_names=("a", "b"),
+        backbone=name,
+        image_size=(64, 96),
+        fpn_channels=16,
+        protonet_channels=16,
+        head_channels=16,
+        num_prototypes=4,
+    )
+    model = build_yolact(config).eval()
+    with torch.inference_mode():
+        predictions = model(torch.randn(1, 3, 64, 96))
+    assert predictions.class_logits.shape == (1, len(model.anchors), 3)
+    assert all(t.isfinite().all() for t in vars(predictions).values() if t is not None)
+
+
+@pytest.mark.xfail(strict=True, reason="anchors assume that every halving rounds up")
+@pytest.mark.parametrize("name", ["convnext_atto", "vgg11"])
+def test_backbones_that_round_down(name):
+    config = ModelConfig(class_names=("a", "b"), backbone=name, image_size=(100, 76))
+    with torch.device("meta"):
+        model = build_yolact(config)
+        predictions = model(torch.empty(1, 3, 100, 76))
+    assert predictions.box_offsets.shape == (1, len(model.anchors), 4)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracles import masks as oracle
+from yolact.config.model import ModelConfig
+from yolact.config.presets import PRESETS, preset
+from yolact.processing.preprocess import Preprocessor, stretch
+
+
+def preprocessor(size=(64, 96)):
+    return Preprocessor(ModelConfig(class_names=("a",), image_size=size))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_constants_of_every_preset(name):
+    """A picture of one colour, red 124, green 59, blue 0."""
+    config = preset(name).model
+    picture = np.full((3, 5, 3), (124, 59, 0), dtype=np.uint8)
+    network_input = Preprocessor(config)([picture])
+    assert network_input.shape == (1, 3, *config.image_size)
+    assert network_input.dtype == torch.float32
+    red, green, blue = (channel.unique() for channel in network_input[0])
+    assert red.item() == pytest.approx((124 - 123.68) / 58.40, abs=1e-6)
+    assert green.item() == pytest.approx((59 - 116.78) / 57.12, abs=1e-6)
+    assert blue.item() == pytest.approx(-103.94 / 57.38, abs=1e-6)
+
+
+def test_other_constants():
+    config = ModelConfig(class_names=("a",), image_size=(64, 64), mean=(0, 0, 0), std=(255,) * 3)
+    white = np.full((64, 64, 3), 255, dtype=np.uint8)
+    assert torch.equal(Preprocessor(config)([white]), torch.ones(1, 3, 64, 64))
+
+
+def test_pictures_of_any_size_make_one_batch():
+    random = np.random.default_rng(0)
+    pictures = [
+        random.integers(0, 256, size=(*size, 3), dtype=np.uint8)
+        for size in ((1, 1), (480, 640), (64, 96), (2000, 3))
+    ]
+    batch = preprocessor()(pictures)
+    assert batch.shape == (4, 3, 64, 96)
+    for picture, network_input in zip(pictures, batch, strict=True):
+        assert torch.equal(preprocessor()([picture])[0], network_input)
+
+
+def test_pictures_are_left_alone():
+    picture = np.full((64, 96, 3), 7, dtype=np.uint8)
+    preprocessor()([picture])
+    assert (picture == 7).all()
+
+
+def test_a_float_picture_of_the_right_size_is_left_alone():
+    picture = np.full((64, 96, 3), 7, dtype=np.float32)
+    preprocessor().normalize(stretch(picture, (64, 96)))
+    assert (picture == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "width", "expected"),
+    [
+        ([0, 100], 4, [0, 25, 75, 100]),  # half-pixel centres, edges repeated
+        ([0, 90, 0, 0, 60, 0], 2, [90, 60]),  # no anti-aliasing: neighbours are not averaged in
+        ([0, 100, 0, 100], 2, [50, 50]),
+        ([0, 1], 3, [0, 0.5, 1]),  # not rounded to whole values
+    ],
+)
+def test_stretch_by_hand(row, width, expected):
+    picture = np.repeat(np.array(row, dtype=np.uint8)[None, :, None], 3, axis=2)
+    stretched = stretch(picture, (1, width))
+    assert stretched.dtype == np.float32
+    np.testing.assert_allclose(stretched[0, :, 0], expected, atol=1e-4)
+    lying = stretch(picture.transpose(1, 0, 2), (width, 1))
+    np.testing.assert_allclose(lying[:, 0, 2], expected, atol=1e-4)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.integers(0, 2**31),
+)
+def test_stretches_like_the_oracle(source, target, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, size=(*source, 3), dtype=np.uint8)
+    stretched = stretch(picture, target)
+    assert stretched.shape == (*target, 3)
+    for channel in range(3):
+        expected = oracle.resize(picture[..., channel].tolist(), target)
+        np.testing.assert_allclose(stretched[..., channel], expected, atol=1e-2)
