@@ -238,9 +238,9 @@ class Result:
             masks=self.masks.select(indices),
         )
 
-    def filter(self, min_score: float) -> "Result":
-        """The objects whose score is at least ``min_score``, in [0, 1]."""
-        return self[self.scores >= min_score]
+    def filter(self, score: float) -> "Result":
+        """The objects whose score is above ``score``, in [0, 1] (spec 4.2)."""
+        return self[self.scores > score]
 
     def plot(self) -> NDArray[np.uint8]:
         """A copy of the picture with the objects drawn over it, (height, width, 3) RGB.

@@ -182,7 +182,7 @@ class TestRefusals:
             if split == "val":
                 document["categories"][0]["name"] = "something else"
             (folder / f"annotations/instances_{split}.json").write_text(json.dumps(document))
-        with pytest.raises(DataError, match="'something else', which in .* is 'disc'"):
+        with pytest.raises(DataError, match=r"'something else', which in .* is 'disc'"):
             train(folder, out=tmp_path / "x", steps=1)
 
     def test_weights_of_another_model(self, tiny_data, tiny_run, tmp_path, command):

@@ -61,6 +61,15 @@ class ModelConfig:
             raise UsageError(f"image size {self.image_size} is too small: 64 pixels at least.")
         if len(self.anchors.scales) != 5:
             raise UsageError("anchor scales are needed for exactly five levels, P3 to P7.")
+        if not self.anchors.ratios or not all(self.anchors.scales):
+            raise UsageError("every pyramid level needs at least one anchor scale and ratio.")
+        counts = ("fpn_channels", "protonet_channels", "head_channels", "num_prototypes")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("protonet_depth", "head_depth"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
         if len({len(level) for level in self.anchors.scales}) != 1:
             raise UsageError("every pyramid level needs the same number of anchor scales.")
 

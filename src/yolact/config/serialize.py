@@ -57,10 +57,20 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
         if is_dataclass(current):
             values[key] = merged(current, value, f"{where}: {key}")
         else:
-            values[key] = _tuples(value)
+            values[key] = _number(_tuples(value), known[key])
             if not _fits(values[key], known[key]):
                 raise UsageError(f"{where}: {key} cannot be {value!r}.")
     return replace(config, **values)
+
+
+def _number(value: Any, hint: Any) -> Any:
+    # YAML 1.1 reads 1e-3 as a string; people mean a number.
+    if isinstance(value, str) and (hint is float or float in get_args(hint)):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def _fits(value: Any, hint: Any) -> bool:

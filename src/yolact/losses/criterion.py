@@ -48,7 +48,8 @@ class YolactCriterion(nn.Module):
         num_positives = is_positive.sum().clamp(min=1)
 
         box = predictions.box_offsets.sum() * 0
-        mask = predictions.prototypes.sum() * 0
+        # Zero, unless the network diverged: then NaN, so that training skips the step.
+        mask = (predictions.prototypes.sum() + predictions.coefficients.sum()) * 0
         semantic = predictions.prototypes.new_zeros(())
         columns = torch.zeros_like(is_positive, dtype=torch.int64)  # background unless matched
         for i, (target, assignment) in enumerate(zip(objects, assignments, strict=True)):

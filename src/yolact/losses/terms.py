@@ -66,11 +66,8 @@ def mask_loss(
     height, width = prototypes.shape[-2:]
     true_boxes = boxes[matched]
     predicted = crop_masks(assemble_masks(prototypes, coefficients), true_boxes)
-    # Of a network that diverged the loss is NaN, so that training skips the step; PyTorch raises.
-    undefined = predicted.isnan()
-    per_pixel = F.binary_cross_entropy(
-        predicted.masked_fill(undefined, 0).clamp(0, 1), masks[matched], reduction="none"
-    ).masked_fill(undefined, float("nan"))
+    # PyTorch raises for a NaN probability. The criterion sees to it that the sum is NaN instead.
+    per_pixel = F.binary_cross_entropy(predicted.nan_to_num(), masks[matched], reduction="none")
     size = (true_boxes[:, 2:] - true_boxes[:, :2]) * true_boxes.new_tensor((width, height))
     return (per_pixel.sum(dim=(1, 2)) / size.prod(dim=1)).sum()
 

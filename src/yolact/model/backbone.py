@@ -1,8 +1,10 @@
 """Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from yolact.errors import UsageError
@@ -28,7 +30,7 @@ class Backbone(nn.Module):
                 8, 16 and 32.
         """
         super().__init__()
-        if name not in timm.list_models():
+        if not timm.is_model(name):
             raise UsageError(f"timm has no backbone called {name!r}; see timm.list_models().")
         indices = _indices_of_strides(name, options)
         self.body = timm.create_model(
@@ -42,9 +44,32 @@ class Backbone(nn.Module):
         return features
 
 
-def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
-    import torch
+def check_feature_sizes(
+    name: str,
+    options: dict[str, Any],
+    image_size: tuple[int, int],
+    expected: Sequence[tuple[int, int]],
+) -> None:
+    """Make sure that the features of ``name`` have the sizes that the anchors are made for.
 
+    Raises:
+        UsageError: If they have not, or the backbone does not take such images.
+    """
+    height, width = image_size
+    with torch.device("meta"), torch.no_grad():  # shapes alone; nothing is computed
+        body = Backbone(name, options).eval()
+        try:
+            sizes = [(f.shape[2], f.shape[3]) for f in body(torch.empty(1, 3, height, width))]
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"backbone {name!r} takes no {height}x{width} images.") from error
+    if sizes != list(expected):
+        raise UsageError(
+            f"backbone {name!r} rounds sizes down: choose an image size that is a multiple of 32, "
+            f"not {height}x{width}."
+        )
+
+
+def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
     try:
         with torch.device("meta"):  # only the description is wanted, not the weights
             info = timm.create_model(name, features_only=True, **options).feature_info

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from yolact.config.model import ModelConfig
-from yolact.model.backbone import STRIDES, Backbone
+from yolact.model.backbone import STRIDES, Backbone, check_feature_sizes
 from yolact.model.fpn import FeaturePyramid
 from yolact.model.prediction_head import PredictionHead
 from yolact.model.protonet import Protonet
@@ -25,8 +25,12 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         pretrained_backbone: Let timm fetch ImageNet weights for the backbone.
 
     Raises:
-        UsageError: If the backbone does not exist or has no usable features.
+        UsageError: If the backbone does not exist or has no usable features at this image size.
     """
+    levels = pyramid_sizes(config.image_size)
+    check_feature_sizes(
+        config.backbone, config.backbone_options, config.image_size, levels[: len(STRIDES)]
+    )
     backbone = Backbone(config.backbone, config.backbone_options, pretrained=pretrained_backbone)
     model = Yolact(
         backbone=backbone,
@@ -50,7 +54,7 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         ),
         semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),
         anchors=generate_anchors(
-            pyramid_sizes(config.image_size),
+            levels,
             config.anchors.scales,
             config.anchors.ratios,
             config.image_size,

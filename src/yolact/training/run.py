@@ -123,6 +123,8 @@ def train(
     freeze = recipe.training.freeze_batch_norm
     if freeze is None:
         freeze = weights is not None and recipe.training.batch_size < _FREEZE_BELOW
+    if recipe.model.block == "light" and min(recipe.training.batch_size, len(train_data.records)) < 2:
+        raise UsageError("a model with light blocks needs at least two images per step: batch norm.")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
     return _fit(

@@ -243,3 +243,12 @@ def test_semantic_logits_are_needed():
     predictions = replace(random_predictions(1), semantic_logits=None)
     with pytest.raises(ValueError, match="semantic logits"):
         YolactCriterion(LossConfig())(predictions, (TWO,), ANCHORS)
+
+
+@pytest.mark.parametrize("name", ["prototypes", "coefficients"])
+def test_a_diverged_network_gives_nan_and_not_an_error(name):
+    # The training loop skips steps whose loss is not finite; it can only do so if it gets one.
+    predictions = random_predictions(1)
+    diverged = replace(predictions, **{name: getattr(predictions, name) * float("nan")})
+    losses = YolactCriterion(LossConfig())(diverged, (TWO,), ANCHORS)
+    assert losses["mask"].isnan()

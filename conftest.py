@@ -1,0 +1,102 @@
+"""Runs every command and code block of README.md and docs/ (Sybil), in a folder made for them.
+
+The folder holds what the texts speak of: a data set called ``data`` (also under the names of the
+data sets in docs/results.md), pictures in ``pictures``, and a trained run in ``runs/yolact-nano``.
+Commands that take minutes are shortened, and only by the rules below.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+REPOSITORY = Path(__file__).parent
+
+SHORTENED = (
+    (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0"),
+    (r"--epochs \S+", "--steps 2 --validations 1 --workers 0"),
+    (r"^yolact demo$", "yolact demo --max-time 00:00:04"),
+    (r"^make (\w+)$", rf"make --silent --dry-run -C {REPOSITORY} \1 > /dev/null"),
+    (r"^git clone .*$", "true"),
+    (r"^cd yolact$", "true"),
+)
+
+
+def run_shell(example: Example) -> None:
+    script = example.parsed
+    for pattern, replacement in SHORTENED:
+        script = re.sub(pattern, replacement, script, flags=re.MULTILINE)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+
+
+def check_recipe(example: Example) -> None:
+    from yolact.config.serialize import load_recipe
+
+    assert yaml.safe_load(example.parsed)
+    file = Path("recipe.yaml")
+    file.write_text(example.parsed)
+    load_recipe(str(file), ("thing",))
+
+
+def prepare(namespace: dict[str, object]) -> None:
+    """Go to a fresh copy of the folder that the texts speak of."""
+    from yolact.data.generate import generate_dataset
+    from yolact.training.run import train
+
+    template = REPOSITORY / "build" / "docs"
+    if not template.exists():
+        started = template.with_name("docs-unfinished")
+        shutil.rmtree(started, ignore_errors=True)
+        generate_dataset(started / "data", num_train=24, num_val=12, image_size=(96, 128))
+        settings = {"size": 96, "steps": 20, "batch_size": 4, "workers": 0, "validations": 1}
+        train(started / "data", out=started / "runs" / "yolact-nano", **settings)
+        (started / "pictures").mkdir()
+        for picture in sorted((started / "data" / "images").glob("val_*"))[:3]:
+            shutil.copy(picture, started / "pictures")
+        shutil.copy(picture, started / "street.jpg")
+        for name in ("nuclei", "microcontrollers", "breadboard"):
+            (started / name).symlink_to("data")
+        started.rename(template)
+    namespace["came_from"] = Path.cwd()
+    folder = REPOSITORY / "build" / "docs-run"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(template, folder, symlinks=True)
+    os.chdir(folder)
+
+
+def leave(namespace: dict[str, object]) -> None:
+    os.chdir(str(namespace["came_from"]))
+
+
+pytest_collect_file = Sybil(
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser(language="bash", evaluator=run_shell),
+        CodeBlockParser(language="yaml", evaluator=check_recipe),
+        SkipParser(),
+    ],
+    patterns=["README.md", "docs/*.md"],
+    setup=prepare,
+    teardown=leave,
+).pytest()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_docs_folder():
+    """Documentation is checked against this version of the code, not against an older run."""
+    shutil.rmtree(REPOSITORY / "build" / "docs", ignore_errors=True)

@@ -1,0 +1,92 @@
+import os
+import stat
+
+import pytest
+
+from yolact.files import replacing, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_new_file_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == tmp_path  # a move to another disk would not be atomic
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.tar.gz", "a", "ä b.JSON"])
+def test_the_suffix_is_kept(tmp_path, name):
+    path = tmp_path / name
+    with replacing(path) as temporary:
+        assert temporary.suffix == path.suffix
+        assert temporary.exists()
+    assert names(tmp_path) == [name]
+
+
+def test_folders_are_made(tmp_path):
+    write_text(tmp_path / "new" / "deep" / "a.txt", "x")
+    assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_half():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_without_an_old_file_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no"), replacing(tmp_path / "a.txt"):
+        raise ValueError("no")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_in_the_way_is_left_alone(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OSError, match="directory"), replacing(tmp_path / "a.txt"):
+        pass
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_are_those_of_any_new_file(tmp_path, umask, mode):
+    """Temporary files are private; what takes their place must not be."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+        assert os.umask(umask) == umask  # the mask itself is as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+
+
+def test_text_is_utf8_and_paths_may_be_text(tmp_path):
+    write_text(str(tmp_path / "a.txt"), "Grüße €\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Grüße €\n".encode()
+    write_text(tmp_path / "a.txt", "")
+    assert (tmp_path / "a.txt").read_bytes() == b""
+
+
+def test_text_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "half \ud800")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
