@@ -30,6 +30,7 @@ SHORTENED = (
 
 
 def run_shell(example: Example) -> None:
+    """Run a block of commands; the first that fails fails the block."""
     script = example.parsed
     for pattern, replacement in SHORTENED:
         script = re.sub(pattern, replacement, script, flags=re.MULTILINE)
@@ -45,6 +46,7 @@ def run_shell(example: Example) -> None:
 
 
 def check_recipe(example: Example) -> None:
+    """A YAML block is a recipe: it must load. It is left in the folder for the commands below it."""
     from yolact.config.serialize import load_recipe
 
     assert yaml.safe_load(example.parsed)
@@ -80,6 +82,7 @@ def prepare(namespace: dict[str, object]) -> None:
 
 
 def leave(namespace: dict[str, object]) -> None:
+    """Go back."""
     os.chdir(str(namespace["came_from"]))
 
 

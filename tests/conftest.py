@@ -80,7 +80,7 @@ def command():
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
 

@@ -247,7 +247,12 @@ class TestResult:
             np.testing.assert_array_equal(some.masks.numpy(), result.masks.numpy()[kept])
 
     def test_filter_keeps_the_scores_above_the_limit(self) -> None:
-        assert [len(result_of_three().filter(score)) for score in (0, 0.59, 0.61, 1)] == [3, 2, 1, 0]
+        assert [len(result_of_three().filter(score)) for score in (0, 0.59, 0.61, 1)] == [
+            3,
+            2,
+            1,
+            0,
+        ]
 
     def test_dict_is_json(self) -> None:
         document = json.loads(json.dumps(result_of_three(path="a/b.jpg").to_dict()))

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from yolact.artifacts.metadata import ArtifactMetadata
-from yolact.errors import CheckpointError
+from yolact.errors import CheckpointError, UsageError
 from yolact.files import replacing
 from yolact.model.build import build_yolact
 from yolact.model.yolact import Yolact
@@ -50,7 +50,10 @@ def load_model(path: Path) -> tuple[Yolact, ArtifactMetadata]:
         CheckpointError: If the file cannot be read or its weights do not fit its own record.
     """
     weights, metadata = read_artifact(path)
-    model = build_yolact(metadata.model)
+    try:
+        model = build_yolact(metadata.model)
+    except UsageError as error:
+        raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
     load_weights(model, weights, str(path))
     return model.eval(), metadata
 

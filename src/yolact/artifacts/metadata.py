@@ -42,7 +42,6 @@ class ArtifactMetadata:
                     f"{source} has format {version}, this version reads {FORMAT_VERSION}."
                 )
             model = _tuples(record["model"])
-            model["backbone_options"] = record["model"]["backbone_options"]
             model["anchors"] = AnchorConfig(**model["anchors"])
             unknown = set(record) - {f.name for f in fields(cls)}
             if unknown:

@@ -1,4 +1,4 @@
-"""Segment pictures: files, folders and globs in; overlays, masks and data out."""
+"""Segment pictures: files, folders, globs and URLs in; overlays, masks and data out."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,9 @@ from yolact.cli.common import add_device, add_json, answer, answer_json, progres
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", metavar="MODEL", help="run directory, artifact or model name")
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="picture, folder or pattern")
+    parser.add_argument(
+        "sources", metavar="SOURCE", nargs="+", help="picture, folder, pattern or URL"
+    )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
     )
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     writer = ResultWriter(arguments.out, formats, model.metadata.category_ids)
     summaries, failures = [], []
     with progress_bar("predicting", len(paths)) as bar:
-        for done, (path, outcome) in enumerate(
+        for done, (source, outcome) in enumerate(
             predict_files(
                 model,
                 paths,
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             bar.set(done)
             if isinstance(outcome, ImageError):
                 bar.note(f"skipped: {outcome}")
-                failures.append({"path": str(path), "error": str(outcome)})
+                failures.append({"path": str(source), "error": str(outcome)})
                 continue
             writer.write(outcome)
             summaries.append(outcome.to_dict() if arguments.json else str(outcome))

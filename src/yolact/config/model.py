@@ -1,7 +1,7 @@
 """What a network is made of, as frozen data. Only ``model.build`` turns it into modules."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from yolact.errors import UsageError
 
@@ -34,8 +34,6 @@ class ModelConfig:
     """Foreground classes in label order. Background is not among them."""
     backbone: str = "resnet50"
     """Any timm model that yields features at strides 8, 16 and 32."""
-    backbone_options: dict[str, Any] = field(default_factory=dict)
-    """Passed to timm as they are."""
     image_size: tuple[int, int] = (550, 550)
     """Network input, (height, width) in pixels. Images are stretched to it."""
     mean: tuple[float, float, float] = IMAGENET_MEAN_RGB

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,20 @@ _UPRIGHT = {
 _WARNING_FILTERS = Lock()  # they belong to the whole process
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_image(
+    file: str | os.PathLike[str] | BinaryIO, *, name: str | None = None
+) -> NDArray[np.uint8]:
     """Read a picture file as RGB uint8 (H, W, 3), turned upright by its EXIF orientation.
+
+    Args:
+        file: A path, or something open for reading.
+        name: What messages call it, if not by its path.
 
     Raises:
         ImageError: If there is no such file, it is no picture, it is truncated, or it is so large
             that it must be a trap.
     """
-    with _opened(path) as image:
+    with _opened(file, name or str(file)) as image:
         _orientation(image)  # Pillow remembers it as in image_sizes, whatever follows the pixels
         image.load()
     return to_rgb(image)
@@ -61,7 +68,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
             values = np.clip(np.nan_to_num(values), 0, None)
             scaled = values * (255 if values.max(initial=0) <= 1 else 1)
         else:
-            scaled = values / 257 if values.max(initial=0) > 255 else values
+            scaled = values / 257
         grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
@@ -77,7 +84,7 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
     Raises:
         ImageError: If there is no such file or it is no picture.
     """
-    with _opened(path) as image:
+    with _opened(path, str(path)) as image:
         stored = image.height, image.width
         if isinstance(image, TiffImageFile):  # recent Pillow gives the size once turned
             stored = image.tag_v2[Base.ImageLength], image.tag_v2[Base.ImageWidth]
@@ -86,17 +93,17 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _opened(file: str | os.PathLike[str] | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The picture with its header read; whatever goes wrong is an ImageError."""
     try:
         with _no_warnings():
-            image = Image.open(path)
+            image = Image.open(file)
         with image:
             yield image
     except FileNotFoundError as error:
-        raise ImageError(f"there is no picture {path}.") from error
+        raise ImageError(f"there is no picture {name}.") from error
     except Exception as error:  # damaged files make Pillow raise almost anything
-        raise ImageError(f"{path} cannot be read as a picture: {error}") from error
+        raise ImageError(f"{name} cannot be read as a picture: {error}") from error
 
 
 def _orientation(image: Image.Image) -> int:

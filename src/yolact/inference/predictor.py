@@ -1,6 +1,5 @@
 """The object users hold: pictures in, finished results out. Knows no file format of models."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.detection import DetectionConfig
 from yolact.errors import ImageError, UsageError
-from yolact.inference.sources import Source, load_picture
+from yolact.inference.sources import Source, load_picture, source_path
 from yolact.model.yolact import Yolact
 from yolact.processing.postprocess import postprocess
 from yolact.processing.preprocess import Preprocessor
@@ -58,7 +57,7 @@ class Predictor:
         """Segment one picture, or each of a list.
 
         Args:
-            source: A path, a PIL image, or an RGB uint8 array (H, W, 3).
+            source: A path, a web address, a PIL image, or an RGB uint8 array (H, W, 3).
             score: Only detections above it, in [0, 1].
             max_detections: At most so many, best first; the model's own limit by default.
 
@@ -86,12 +85,7 @@ class Predictor:
         while batch := list(islice(waiting, batch_size)):
             pictures = [load_picture(source) for source in batch]
             for given, result in zip(batch, self.detect(pictures, detection), strict=True):
-                shown = result.filter(score)
-                yield (
-                    replace(shown, path=Path(given))
-                    if isinstance(given, str | os.PathLike)
-                    else shown
-                )
+                yield replace(result.filter(score), path=source_path(given))
 
     def detection(self, max_detections: int | None = None) -> DetectionConfig:
         """The model's thresholds, with another limit where one is given."""
@@ -119,40 +113,40 @@ class Predictor:
 
 def predict_files(
     model: Predictor,
-    paths: Sequence[Path],
+    sources: Sequence[str | Path],
     *,
     score: float = DISPLAY_SCORE,
     max_detections: int | None = None,
     batch_size: int = 1,
-) -> Iterator[tuple[Path, Result | ImageError]]:
+) -> Iterator[tuple[str | Path, Result | ImageError]]:
     """Segment picture files; one that cannot be read yields its error and the rest goes on.
 
     Args:
         model: What predicts.
-        paths: Picture files.
+        sources: Picture files and web addresses.
         score: Only detections above it, in [0, 1].
         max_detections: At most so many per picture.
         batch_size: Pictures at a time through the network.
 
     Yields:
-        Every path in order with its result or its error.
+        Every source in order with its result or its error.
     """
-    for start in range(0, len(paths), batch_size):
-        batch = paths[start : start + batch_size]
-        pictures = [_read_or_error(path) for path in batch]
+    for start in range(0, len(sources), batch_size):
+        batch = sources[start : start + batch_size]
+        pictures = [_read_or_error(source) for source in batch]
         readable = [p for p in pictures if not isinstance(p, ImageError)]
         results = model.stream(
             readable, score=score, max_detections=max_detections, batch_size=batch_size
         )
-        for path, picture in zip(batch, pictures, strict=True):
+        for source, picture in zip(batch, pictures, strict=True):
             if isinstance(picture, ImageError):
-                yield path, picture
+                yield source, picture
             else:
-                yield path, replace(next(results), path=path)
+                yield source, replace(next(results), path=source_path(source))
 
 
-def _read_or_error(path: Path) -> NDArray[np.uint8] | ImageError:
+def _read_or_error(source: str | Path) -> NDArray[np.uint8] | ImageError:
     try:
-        return load_picture(path)
+        return load_picture(source)
     except ImageError as error:
         return error

@@ -1,9 +1,13 @@
 """What can be segmented: paths, PIL images and arrays; files, folders and globs as typed."""
 
 import glob
+import io
 import os
+import urllib.request
 from collections.abc import Iterable
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +16,15 @@ from PIL import Image
 from yolact.data.images import list_images, read_image, to_rgb
 from yolact.errors import ImageError
 
+_URL_SCHEMES = ("http://", "https://")
+_URL_TIMEOUT = 30.0  # seconds without an answer
+_URL_LIMIT = 256 * 2**20  # bytes
+
 Source = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 
 
 def load_picture(source: Source) -> NDArray[np.uint8]:
-    """One picture as RGB uint8 (H, W, 3).
+    """One picture as RGB uint8 (H, W, 3). A text that starts like a web address is fetched.
 
     Raises:
         ImageError: If it cannot be read, or an array is not RGB uint8.
@@ -29,17 +37,45 @@ def load_picture(source: Source) -> NDArray[np.uint8]:
         return source
     if isinstance(source, Image.Image):
         return to_rgb(source)
+    if is_url(source):
+        return read_image(io.BytesIO(_fetch(str(source))), name=str(source))
     return read_image(source)
 
 
-def expand_sources(sources: Iterable[str]) -> list[Path]:
-    """Picture files behind what a user typed: files, folders (not their subfolders), globs.
+def is_url(source: object) -> bool:
+    """Whether a source is a web address rather than a file."""
+    return isinstance(source, str) and source.lower().startswith(_URL_SCHEMES)
+
+
+def source_path(source: Source) -> Path | None:
+    """What a result calls its source: the file's path, or the last part of a web address."""
+    if is_url(source):
+        return Path(PurePosixPath(urlsplit(str(source)).path).name or "picture")
+    return Path(source) if isinstance(source, str | os.PathLike) else None
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=_URL_TIMEOUT) as answer:
+            content: bytes = answer.read(_URL_LIMIT + 1)
+    except (OSError, HTTPException, ValueError) as error:
+        raise ImageError(f"{url} cannot be fetched: {error}") from error
+    if len(content) > _URL_LIMIT:
+        raise ImageError(f"{url} is larger than {_URL_LIMIT // 2**20} MiB.")
+    return content
+
+
+def expand_sources(sources: Iterable[str]) -> list[str | Path]:
+    """Pictures behind what a user typed: files, folders (not their subfolders), globs, addresses.
 
     Raises:
         ImageError: If something typed leads to no picture; the message names it.
     """
-    found: list[Path] = []
+    found: list[str | Path] = []
     for source in sources:
+        if is_url(source):
+            found.append(source)
+            continue
         path = Path(source)
         if path.is_dir():
             matches = list_images(path)

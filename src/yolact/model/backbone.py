@@ -1,7 +1,6 @@
 """Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import timm
 import torch
@@ -22,7 +21,7 @@ class Backbone(nn.Module):
     channels: list[int]
     """Channels of C3, C4, C5."""
 
-    def __init__(self, name: str, options: dict[str, Any], *, pretrained: bool = False) -> None:
+    def __init__(self, name: str, *, pretrained: bool = False) -> None:
         """Build the network ``name``, with random weights unless ``pretrained``.
 
         Raises:
@@ -32,9 +31,9 @@ class Backbone(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise UsageError(f"timm has no backbone called {name!r}; see timm.list_models().")
-        indices = _indices_of_strides(name, options)
+        indices = _indices_of_strides(name)
         self.body = timm.create_model(
-            name, pretrained=pretrained, features_only=True, out_indices=indices, **options
+            name, pretrained=pretrained, features_only=True, out_indices=indices
         )
         self.channels = self.body.feature_info.channels()
 
@@ -46,7 +45,6 @@ class Backbone(nn.Module):
 
 def check_feature_sizes(
     name: str,
-    options: dict[str, Any],
     image_size: tuple[int, int],
     expected: Sequence[tuple[int, int]],
 ) -> None:
@@ -57,7 +55,7 @@ def check_feature_sizes(
     """
     height, width = image_size
     with torch.device("meta"), torch.no_grad():  # shapes alone; nothing is computed
-        body = Backbone(name, options).eval()
+        body = Backbone(name).eval()
         try:
             sizes = [(f.shape[2], f.shape[3]) for f in body(torch.empty(1, 3, height, width))]
         except (RuntimeError, AssertionError) as error:
@@ -69,10 +67,10 @@ def check_feature_sizes(
         )
 
 
-def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
+def _indices_of_strides(name: str) -> tuple[int, ...]:
     try:
         with torch.device("meta"):  # only the description is wanted, not the weights
-            info = timm.create_model(name, features_only=True, **options).feature_info
+            info = timm.create_model(name, features_only=True).feature_info
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(f"timm cannot build {name!r} as a feature backbone: {error}") from error
     reductions = info.reduction()

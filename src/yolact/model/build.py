@@ -28,10 +28,8 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         UsageError: If the backbone does not exist or has no usable features at this image size.
     """
     levels = pyramid_sizes(config.image_size)
-    check_feature_sizes(
-        config.backbone, config.backbone_options, config.image_size, levels[: len(STRIDES)]
-    )
-    backbone = Backbone(config.backbone, config.backbone_options, pretrained=pretrained_backbone)
+    check_feature_sizes(config.backbone, config.image_size, levels[: len(STRIDES)])
+    backbone = Backbone(config.backbone, pretrained=pretrained_backbone)
     model = Yolact(
         backbone=backbone,
         fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),

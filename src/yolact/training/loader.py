@@ -1,5 +1,6 @@
 """Batches in an order that depends on seed and epoch alone, so that a resumed run goes on in it."""
 
+import signal
 from collections.abc import Iterator
 
 import cv2
@@ -50,12 +51,14 @@ def training_loader(
         batch_sampler=batches,
         num_workers=config.workers,
         collate_fn=collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
         persistent_workers=config.workers > 0,
     )
 
 
-def _one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
+    # Ctrl+C reaches workers too; the run ends with the current step, which they have to finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Workers share the cores with the network; threads of their own would only wait for it.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

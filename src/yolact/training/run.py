@@ -24,6 +24,7 @@ from yolact.errors import CheckpointError, DataError, UsageError
 from yolact.evaluation.coco import Metrics
 from yolact.evaluation.run import evaluate_predictions
 from yolact.files import write_text
+from yolact.inference.load import choose_device
 from yolact.inference.predictor import Predictor
 from yolact.model.build import build_yolact, prototype_size
 from yolact.model.yolact import Yolact
@@ -90,13 +91,14 @@ def train(
             only those given here change.
         weights: An artifact to start from; classes and architecture must be the same.
         size: Side of the square network input in pixels; the model's own by default.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         settings: Fields of :class:`yolact.config.training.TrainingConfig`, and ``max_detections``.
 
     Raises:
         YolactError: A subclass says what is wrong with settings, data or weights, before the first
             step.
     """
+    target = choose_device(device)
     folder = Path(out) if out is not None else Path("runs") / Path(model).stem
     train_data = load_coco(*find_split(Path(data), "train"))
     val_data = load_coco(*find_split(Path(data), "val"))
@@ -107,7 +109,7 @@ def train(
     if resume:
         recipe = _stored_recipe(folder, train_data)
     else:
-        if any((folder / name).exists() for name in (RUN_CONFIG, LAST_CHECKPOINT, BEST_ARTIFACT)):
+        if any((folder / name).exists() for name in (LAST_CHECKPOINT, BEST_ARTIFACT)):
             raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
         recipe = load_recipe(model, train_data.class_names)
         if size is not None:
@@ -123,8 +125,13 @@ def train(
     freeze = recipe.training.freeze_batch_norm
     if freeze is None:
         freeze = weights is not None and recipe.training.batch_size < _FREEZE_BELOW
-    if recipe.model.block == "light" and min(recipe.training.batch_size, len(train_data.records)) < 2:
-        raise UsageError("a model with light blocks needs at least two images per step: batch norm.")
+    if (
+        recipe.model.block == "light"
+        and min(recipe.training.batch_size, len(train_data.records)) < 2
+    ):
+        raise UsageError(
+            "a model with light blocks needs at least two images per step: batch norm."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
     return _fit(
@@ -134,7 +141,7 @@ def train(
         network,
         train_data,
         val_data,
-        device,
+        target,
         resume=resume,
         freeze=freeze,
     )
@@ -147,7 +154,7 @@ def _fit(
     network: Yolact,
     train_data: CocoInstances,
     val_data: CocoInstances,
-    device: str,
+    device: torch.device,
     *,
     resume: bool,
     freeze: bool,
@@ -191,8 +198,8 @@ def _fit(
     reporter = Reporter(log, validation, steps_per_epoch=batches.batches_per_epoch)
     with _quiet_lightning():
         trainer = lightning.Trainer(
-            accelerator=device,
-            devices=1,
+            accelerator=device.type,
+            devices=1 if device.index is None else [device.index],
             max_epochs=-1,
             logger=False,
             enable_checkpointing=False,

@@ -20,7 +20,6 @@ METADATA = ArtifactMetadata(
     model=ModelConfig(
         class_names=("bolt", "Mutter ä"),
         backbone="resnet18",
-        backbone_options={"output_stride": 32, "nested": {"list": [1, 2]}},
         image_size=(96, 160),
         mean=(1.0, 2.5, 3.0),
         std=(4.0, 5.0, 6.0),
@@ -71,7 +70,6 @@ def test_round_trip(path):
     weights, metadata = read_artifact(path)
     assert metadata == METADATA
     assert isinstance(metadata.model.anchors.scales[0], tuple)
-    assert metadata.model.backbone_options == {"output_stride": 32, "nested": {"list": [1, 2]}}
     assert_equal_weights(weights, WEIGHTS)
 
 
@@ -205,7 +203,7 @@ def test_damaged_files_raise_only_checkpoint_errors(path):
 
 # --- Models ---------------------------------------------------------------------------------------
 
-SMALL = replace(METADATA, model=replace(METADATA.model, backbone_options={}, image_size=(64, 64)))
+SMALL = replace(METADATA, model=replace(METADATA.model, image_size=(64, 64)))
 
 
 @pytest.fixture(scope="module")
@@ -251,4 +249,11 @@ def test_an_artifact_whose_weights_belong_to_another_model(network, tmp_path):
     other = replace(SMALL, model=replace(SMALL.model, class_names=("a", "b", "c")))
     write_artifact(tmp_path / "m.safetensors", network.state_dict(), other)
     with pytest.raises(CheckpointError, match=r"m\.safetensors does not fit this model"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_a_backbone_that_timm_does_not_know(tmp_path):
+    model = replace(SMALL.model, backbone="resnet5000")
+    write_artifact(tmp_path / "m.safetensors", {}, replace(SMALL, model=model))
+    with pytest.raises(CheckpointError, match="cannot be built: timm has no backbone"):
         load_model(tmp_path / "m.safetensors")

@@ -17,7 +17,6 @@ def test_round_trip(name):
     recipe = preset(name, CLASSES)
     recipe = replace(
         recipe,
-        model=replace(recipe.model, backbone_options={"drop_path_rate": 0.1}),
         training=replace(recipe.training, max_time="00:10:00", gradient_clip=10.0),
     )
     plain = recipe_to_dict(recipe)

@@ -1,0 +1,27 @@
+"""The demo as a user runs it, at full length."""
+
+import json
+
+import pytest
+from PIL import Image
+
+
+@pytest.mark.slow
+def test_the_demo_learns_to_segment_pictures_it_never_saw(command, tmp_path):
+    # A generous limit: what is checked is how well it learns in its steps, not how fast they are.
+    done = command("demo", "--out", tmp_path / "demo", "--max-time", "00:12:00", "--json")
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["mask"]["ap50"] >= 0.60
+    for size in ("ap_small", "ap_medium", "ap_large"):
+        assert outcome["mask"][size] is not None
+    with Image.open(outcome["curves"]) as curves:
+        assert curves.size[0] > 800
+    overlays = list((tmp_path / "demo" / "predictions" / "overlay").iterdir())
+    assert len(overlays) == 24
+    for number in range(1, 5):
+        assert f"{number}/4" in done.stderr
+
+    again = command("demo", "--out", tmp_path / "demo")
+    assert again.returncode == 2
+    assert "not empty" in again.stderr

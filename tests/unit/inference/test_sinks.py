@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolact.errors import UsageError
+from yolact.inference.sinks import FORMATS, ResultWriter
+from yolact.ops.masks import CroppedMask
+from yolact.results import Masks, Result
+
+
+def result(path):
+    bitmap = np.ones((4, 6), bool)
+    bitmap[1:3, 2:4] = False
+    crops = [CroppedMask(2, 3, bitmap), CroppedMask(0, 0, np.zeros((0, 0), bool))]
+    return Result(
+        boxes=np.array([[2, 3, 8, 7], [0, 0, 1, 1]], np.float32),
+        scores=np.array([0.9, 0.5], np.float32),
+        labels=np.array([1, 0]),
+        names=("a/b", "nut"),
+        masks=Masks.from_crops(crops, (20, 30)),
+        image_size=(20, 30),
+        path=Path(path),
+        image=np.full((20, 30, 3), 200, np.uint8),
+    )
+
+
+def test_every_format(tmp_path):
+    writer = ResultWriter(tmp_path, FORMATS, (7, 9))
+    writer.write(result("x/street.jpg"))
+    writer.write(result("y/street.png"))
+    writer.close()
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {
+        "coco_images.json",
+        "coco_results.json",
+        *(f"overlay/{name}.png" for name in ("street", "street-2")),
+        *(f"json/{name}.json" for name in ("street", "street-2")),
+        *(f"masks/{n}/{i}.png" for n in ("street", "street-2") for i in ("000-nut", "001-a-b")),
+        *(f"crops/{name}/000-nut.png" for name in ("street", "street-2")),  # an empty mask has none
+    }
+    entries = json.loads((tmp_path / "coco_results.json").read_text())
+    assert [(e["image_id"], e["category_id"]) for e in entries] == [(1, 9), (1, 7), (2, 9), (2, 7)]
+    with Image.open(tmp_path / "crops" / "street" / "000-nut.png") as cut:
+        assert cut.mode == "RGBA"
+        assert np.asarray(cut)[:, :, 3].sum() == 20 * 255  # the hole is transparent
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(UsageError, match="cannot save 'gif'"):
+        ResultWriter(tmp_path, ["json", "gif"], ())

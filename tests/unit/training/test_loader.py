@@ -1,0 +1,32 @@
+from itertools import islice
+
+import pytest
+
+from yolact.training.loader import ShuffledBatches
+
+
+def first(number, images, size, seed=0, start=0):
+    batches = ShuffledBatches(images, size, seed)
+    batches.start = start
+    return list(islice(batches, number))
+
+
+@pytest.mark.parametrize(("images", "size", "per_epoch"), [(10, 3, 3), (12, 4, 3), (2, 8, 1)])
+def test_every_epoch_shows_each_image_once_at_most(images, size, per_epoch):
+    assert ShuffledBatches(images, size, 0).batches_per_epoch == per_epoch
+    for epoch in range(3):
+        batches = first(per_epoch, images, size, start=epoch * per_epoch)
+        assert {e for batch in batches for e, _ in batch} == {epoch}
+        positions = [position for batch in batches for _, position in batch]
+        assert len(set(positions)) == len(positions) == min(per_epoch * size, images)
+
+
+def test_order_changes_with_epoch_and_seed():
+    assert [p for _, p in first(1, 50, 50)[0]] != [p for _, p in first(1, 50, 50, start=1)[0]]
+    assert first(1, 50, 50) != first(1, 50, 50, seed=1)
+    assert first(4, 50, 8) == first(4, 50, 8)
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4, 11])
+def test_a_resumed_run_goes_on_with_the_next_batch(start):
+    assert first(5, 13, 4, start=start) == first(start + 5, 13, 4)[start:]
