@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from yolact.config.detection import DetectionConfig
 from yolact.config.model import AnchorConfig, ModelConfig
-from yolact.config.training import TrainingConfig
+from yolact.config.training import LossConfig, TrainingConfig
 from yolact.errors import UsageError
 
 COCO_CLASSES = (
@@ -95,6 +95,10 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
         weight_decay=0.05,
         schedule="cosine",
         warmup_steps=100,
+        augmentation="jitter",
+        # Lower thresholds give each object several times the anchors to learn from, which decides
+        # how far a short training from random weights gets (docs/results.md).
+        loss=LossConfig(box_weight=3.0, positive_iou=0.3, negative_iou=0.25),
     )
     return Recipe(model, training)
 

@@ -60,8 +60,9 @@ class TrainingConfig:
     freeze_batch_norm: bool | None = None
     """Keep batch-norm statistics and weights fixed. By default only with fewer than 6 images per
     batch and a model that started from given weights."""
-    augmentation: Literal["original", "flip", "none"] = "original"
-    """``original``: distort colours, expand, crop, mirror. ``flip``: mirror only."""
+    augmentation: Literal["original", "jitter", "flip", "none"] = "original"
+    """``original``: distort colours, expand up to four times, crop, mirror. ``jitter``: distort
+    colours, zoom and shift a little, mirror; gets further in a short run. ``flip``: mirror only."""
     validations: int = 10
     """How often AP is measured, evenly over the run and at its end."""
     workers: int = 2

@@ -27,6 +27,9 @@ MIN_OBJECT_SIDE = 4.0  # pixels of the network input
 _CROP_MIN_IOUS = (None, 0.1, 0.3, 0.7, 0.9, 0.0)  # None: no crop; 0.0: any crop
 _CROP_TRIALS = 50
 
+_JITTER_ZOOM = 1.6  # at most, in and out
+_JITTER_ASPECT = 1.25
+
 
 @dataclass(frozen=True)
 class View:
@@ -111,6 +114,30 @@ def choose_view(
         view = _expand(view, rng)
     view = _crop(view, boxes, rng)
     return View(view.x, view.y, view.width, view.height, mirrored=bool(rng.random() < 0.5))
+
+
+def jittered_view(height: int, width: int, rng: np.random.Generator) -> View:
+    """Zoom a little in or out, shift, change the aspect a little, mirror by chance.
+
+    Milder than :func:`choose_view`: objects keep about their size, so that a short training gets
+    further; still no two passes show the same picture.
+
+    Args:
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+        rng: Source of all chance.
+    """
+    zoom = np.exp(rng.uniform(-np.log(_JITTER_ZOOM), np.log(_JITTER_ZOOM)))
+    aspect = np.exp(rng.uniform(-np.log(_JITTER_ASPECT), np.log(_JITTER_ASPECT)) / 2)
+    window_width = max(round(width / zoom * aspect), 1)
+    window_height = max(round(height / zoom / aspect), 1)
+    return View(
+        round(rng.uniform(*sorted((0, width - window_width)))),
+        round(rng.uniform(*sorted((0, height - window_height)))),
+        window_width,
+        window_height,
+        mirrored=bool(rng.random() < 0.5),
+    )
 
 
 def _expand(view: View, rng: np.random.Generator) -> View:

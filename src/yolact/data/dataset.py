@@ -16,6 +16,7 @@ from yolact.data.augmentations import (
     centers_inside,
     choose_view,
     distort_colours,
+    jittered_view,
 )
 from yolact.data.coco import Annotation, CocoInstances, ImageRecord, decode_mask
 from yolact.data.images import read_image
@@ -24,7 +25,7 @@ from yolact.ops.masks import CroppedMask
 from yolact.processing.preprocess import Preprocessor, stretch
 from yolact.structures import Batch, Target
 
-Augmentation = Literal["original", "flip", "none"]
+Augmentation = Literal["original", "jitter", "flip", "none"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class TrainingSamples(Dataset[Sample]):
         if self.augmentation == "original":
             is_object = np.array([not a.is_crowd for a in record.annotations], dtype=bool)
             return choose_view(record.height, record.width, boxes[is_object], rng)
+        if self.augmentation == "jitter":
+            return jittered_view(record.height, record.width, rng)
         mirrored = self.augmentation == "flip" and bool(rng.random() < 0.5)
         return View(0, 0, record.width, record.height, mirrored)
 
@@ -107,7 +110,7 @@ class TrainingSamples(Dataset[Sample]):
         bottom = round((y2 - view.y) * height / view.height)
         if x2 > x1 and y2 > y1 and right > left and bottom > top:
             part = stretch(picture[y1:y2, x1:x2], (bottom - top, right - left))
-            if self.augmentation == "original":
+            if self.augmentation in ("original", "jitter"):
                 part = distort_colours(part, rng)
             canvas[top:bottom, left:right] = part
         return canvas[:, ::-1] if view.mirrored else canvas
