@@ -73,6 +73,7 @@ def prepare(namespace: dict[str, object]) -> None:
         shutil.copy(picture, started / "street.jpg")
         for name in ("nuclei", "microcontrollers", "breadboard"):
             (started / name).symlink_to("data")
+        (started / "configs").symlink_to(REPOSITORY / "configs")
         started.rename(template)
     namespace["came_from"] = Path.cwd()
     folder = REPOSITORY / "build" / "docs-run"

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-time",
         default=TRAINING_TIME,
         metavar="HH:MM:SS",
-        help="of the training (default: %(default)s)",
+        help="for the training at most (default: %(default)s)",
     )
     add_device(parser)
     add_json(parser)

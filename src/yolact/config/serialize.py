@@ -20,6 +20,8 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 def load_recipe(name_or_path: str, class_names: tuple[str, ...]) -> Recipe:
     """A preset by name, or a YAML file that names one under ``base`` and holds the differences.
 
+    ``size`` in the file is the side of a square input in pixels; anchors follow it.
+
     Raises:
         UsageError: If there is no such preset or file, or the file has a key that does not exist.
     """
@@ -35,6 +37,11 @@ def load_recipe(name_or_path: str, class_names: tuple[str, ...]) -> Recipe:
     if not isinstance(document, dict) or "base" not in document:
         raise UsageError(f"{path} must name its base: one of {', '.join(PRESETS)}.")
     base = preset(str(document.pop("base")), class_names)
+    size = document.pop("size", None)
+    if size is not None:
+        if not _fits(size, int):
+            raise UsageError(f"{path}: size cannot be {size!r}.")
+        base = base.resized((size, size))
     recipe = merged(base, document, str(path))
     assert isinstance(recipe, Recipe)
     return recipe

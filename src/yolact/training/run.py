@@ -116,7 +116,7 @@ def train(
             recipe = recipe.resized((size, size))
     recipe = _with_settings(recipe, settings)
 
-    lightning.seed_everything(recipe.training.seed, verbose=False)
+    torch.manual_seed(recipe.training.seed)
     network = build_yolact(recipe.model)
     if weights is not None:
         load_weights(network, read_artifact(Path(weights))[0], str(weights))

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from yolact.config.serialize import load_recipe, merged, recipe_to_dict
 from yolact.errors import UsageError
 
 CLASSES = ("cat", "dog")
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -66,7 +68,7 @@ def test_no_changes():
         ),
         ({"model": {"block": "dense"}}, "block cannot be 'dense'"),
         ({"training": {"optimizer": "adam"}}, "optimizer cannot be 'adam'"),
-        ({"training": {"weight_decay": "5e-4"}}, "weight_decay cannot be '5e-4'"),
+        ({"training": {"weight_decay": "little"}}, "weight_decay cannot be 'little'"),
         ({"training": {"batch_size": 8.5}}, "batch_size cannot be 8.5"),
         ({"training": {"workers": True}}, "workers cannot be True"),
         ({"detection": {"iou_threshold": 7}}, "iou_threshold must lie in"),
@@ -81,6 +83,27 @@ def test_whole_numbers_and_nothing_are_numbers():
     recipe = preset("yolact-base", CLASSES)
     changed = merged(recipe, {"training": {"gradient_clip": 10, "steps": None}}, "test")
     assert (changed.training.gradient_clip, changed.training.steps) == (10, None)
+
+
+def test_a_power_of_ten_is_a_number_for_people():
+    # YAML 1.1 takes it for a text.
+    changes = yaml.safe_load("training:\n  learning_rate: 1e-4\n  gradient_clip: 1e1\n")
+    recipe = merged(preset("yolact-nano", CLASSES), changes, "file.yaml")
+    assert (recipe.training.learning_rate, recipe.training.gradient_clip) == (1e-4, 10.0)
+
+
+def test_a_size_takes_the_anchors_along(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("base: yolact-nano\nsize: 160\n")
+    assert load_recipe(str(path), CLASSES) == preset("yolact-nano", CLASSES).resized((160, 160))
+    path.write_text("base: yolact-nano\nsize: big\n")
+    with pytest.raises(UsageError, match="size cannot be 'big'"):
+        load_recipe(str(path), CLASSES)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_load(path):
+    assert load_recipe(str(path), CLASSES).model.class_names == CLASSES
 
 
 def test_a_preset_by_name():

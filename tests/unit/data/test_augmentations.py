@@ -7,7 +7,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from yolact.data import augmentations
-from yolact.data.augmentations import View, centers_inside, choose_view, distort_colours
+from yolact.data.augmentations import (
+    View,
+    centers_inside,
+    choose_view,
+    distort_colours,
+    jittered_view,
+)
 from yolact.data.coco import decode_mask, find_split, load_coco
 from yolact.ops.masks import CroppedMask
 
@@ -261,6 +267,25 @@ def test_all_kinds_of_views_occur():
     assert 400 / 6 - 25 < whole < 200
     assert any(view.x < 0 for view in views)
     assert any(view.x + view.width > 300 for view in views)
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(0, 2**31))
+def test_jittered_windows_lie_in_the_picture_or_around_it(height, width, seed):
+    view = jittered_view(height, width, np.random.default_rng(seed))
+    for start, length, side in ((view.x, view.width, width), (view.y, view.height, height)):
+        assert length >= 1
+        if length <= side:
+            assert 0 <= start <= side - length
+        else:
+            assert side - length <= start <= 0
+        assert side / 1.8 - 1 <= length <= side * 1.8 + 1  # zoom of 1.6, aspect of 1.25
+
+
+def test_jitter_zooms_in_and_out_and_mirrors():
+    views = [jittered_view(300, 400, np.random.default_rng(seed)) for seed in range(200)]
+    assert min(view.width for view in views) < 300
+    assert max(view.width for view in views) > 530
+    assert {view.mirrored for view in views} == {False, True}
 
 
 def test_the_same_chance_gives_the_same_view():
