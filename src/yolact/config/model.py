@@ -40,6 +40,8 @@ class ModelConfig:
     std: tuple[float, float, float] = IMAGENET_STD_RGB
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     fpn_channels: int = 256
+    bottom_up: bool = False
+    """A second pathway in the pyramid, from fine to coarse."""
     protonet_channels: int = 256
     protonet_depth: int = 3
     """3x3 convolutions before the upsampling; one more follows it."""

@@ -81,6 +81,7 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
             scales=((11.0, 16.0), (22.0, 32.0), (45.0, 64.0), (90.0, 128.0), (180.0, 256.0))
         ),
         fpn_channels=96,
+        bottom_up=True,
         protonet_channels=64,
         protonet_depth=1,
         head_channels=96,

@@ -103,7 +103,7 @@ def _random_object(
 ) -> _Object:
     """An object of any class and size, often close to another one, so that many overlap."""
     kind = KINDS[rng.integers(len(KINDS))]
-    low, high = ((0.03, 0.065), (0.065, 0.18), (0.24, 0.4))[rng.choice(3, p=(0.3, 0.44, 0.26))]
+    low, high = ((0.04, 0.065), (0.08, 0.19), (0.24, 0.36))[rng.choice(3, p=(0.12, 0.6, 0.28))]
     if kind is ROPE:
         low, high = 0.2, 0.55
     radius = max(6.0, rng.uniform(low, high) * min(size))

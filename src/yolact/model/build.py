@@ -32,7 +32,9 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
     backbone = Backbone(config.backbone, pretrained=pretrained_backbone)
     model = Yolact(
         backbone=backbone,
-        fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
+        fpn=FeaturePyramid(
+            backbone.channels, config.fpn_channels, config.block, bottom_up=config.bottom_up
+        ),
         protonet=Protonet(
             config.fpn_channels,
             config.protonet_channels,

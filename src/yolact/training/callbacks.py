@@ -90,6 +90,7 @@ class Validation(lightning.Callback):
         self._done: int | None = None
         self.best_ap = best_ap
         self.latest: Metrics | None = None
+        self.best: Metrics | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """A resumed run does not repeat the validations it has behind it."""
@@ -137,7 +138,7 @@ class Validation(lightning.Callback):
             self._log.write_table()
             ap = metrics.mask.ap or 0.0
             if ap > self.best_ap:
-                self.best_ap = ap
+                self.best_ap, self.best = ap, metrics
                 write_artifact(
                     self._folder / BEST_ARTIFACT, module.model.state_dict(), module.metadata
                 )

@@ -55,7 +55,8 @@ class Run:
 
     folder: Path
     metrics: Metrics | None
-    """Of the last validation; None if the run was stopped before the first one."""
+    """Of ``best``; of the last validation if ``best`` is from before the run was resumed; None if
+    the run was stopped before the first validation."""
     interrupted: bool
     """Stopped by Ctrl+C or SIGTERM; ``resume=True`` goes on."""
 
@@ -213,7 +214,7 @@ def _fit(
             ckpt_path=str(checkpoint) if resumed is not None else None,
         )
     draw_curves(log.rows, folder / CURVES)
-    return Run(folder, validation.latest, stop.interrupted)
+    return Run(folder, validation.best or validation.latest, stop.interrupted)
 
 
 def _check_classes(train_data: CocoInstances, val_data: CocoInstances) -> None:
