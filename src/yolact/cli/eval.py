@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from yolact.cli.common import (
-    add_device,
     add_json,
+    add_model_use,
     add_split_files,
     answer,
     answer_json,
@@ -35,20 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions", type=Path, metavar="FILE", help="score this COCO results file instead"
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
-    )
-    parser.add_argument(
         "--max-detections", type=int, metavar="N", help="per picture (default: the model's, 100)"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the COCO results there")
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=4,
-        metavar="N",
-        help="pictures at a time (default: %(default)s)",
-    )
-    add_device(parser)
+    add_model_use(parser)
     add_json(parser)
 
 

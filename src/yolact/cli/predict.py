@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from yolact.cli.common import add_device, add_json, answer, answer_json, progress_bar, say
+from yolact.cli.common import add_json, add_model_use, answer, answer_json, progress_bar, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,9 +11,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="run directory, artifact or model name")
     parser.add_argument(
         "sources", metavar="SOURCE", nargs="+", help="picture, folder, pattern or URL"
-    )
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s"
@@ -28,14 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="of overlay, json, coco, masks, crops (default: %(default)s)",
     )
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=4,
-        metavar="N",
-        help="pictures at a time (default: %(default)s)",
-    )
-    add_device(parser)
+    add_model_use(parser)
     add_json(parser)
 
 

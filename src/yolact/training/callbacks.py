@@ -20,10 +20,10 @@ from torch import Tensor
 from yolact.artifacts.artifact import write_artifact
 from yolact.evaluation.coco import Metrics
 from yolact.files import replacing, write_text
+from yolact.inference.load import BEST_ARTIFACT
 from yolact.training.module import YolactModule
 
 LAST_CHECKPOINT = "last.ckpt"
-BEST_ARTIFACT = "best.safetensors"
 METRICS_LOG = "metrics.jsonl"
 METRICS_TABLE = "metrics.csv"
 

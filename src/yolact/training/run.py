@@ -24,13 +24,12 @@ from yolact.errors import CheckpointError, DataError, UsageError
 from yolact.evaluation.coco import Metrics
 from yolact.evaluation.run import evaluate_predictions
 from yolact.files import write_text
-from yolact.inference.load import choose_device
+from yolact.inference.load import BEST_ARTIFACT, choose_device
 from yolact.inference.predictor import Predictor
 from yolact.model.build import build_yolact, prototype_size
 from yolact.model.yolact import Yolact
 from yolact.processing.preprocess import Preprocessor
 from yolact.training.callbacks import (
-    BEST_ARTIFACT,
     LAST_CHECKPOINT,
     Checkpoints,
     MetricsLog,
