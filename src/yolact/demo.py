@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolact.data.coco import find_split, load_coco
 from yolact.data.generate import generate_dataset
 from yolact.errors import UsageError
 from yolact.evaluation.coco import Metrics
-from yolact.evaluation.run import evaluate_predictions
+from yolact.inference.evaluate import evaluate
 from yolact.inference.load import load
 from yolact.inference.predictor import predict_files
 from yolact.inference.sinks import ResultWriter
@@ -68,19 +67,11 @@ def run_demo(out: Path, *, max_time: str, device: str, say: Callable[[str], None
 
     say(f"3/4  evaluating on {NUM_VAL} pictures it has not seen")
     model = load(folder, device=device)
-    held_out = load_coco(*find_split(data, "val"))
-    detection = model.detection()
-    metrics = evaluate_predictions(
-        lambda pictures: model.detect(pictures, detection),
-        model.names,
-        held_out,
-        max_detections=detection.max_detections,
-        batch_size=8,
-    )
+    metrics = evaluate(model, data, batch_size=8)
 
     say(f"4/4  drawing {NUM_OVERLAYS} predictions")
     writer = ResultWriter(overlays, ("overlay", "json"), model.metadata.category_ids)
-    paths = [record.path for record in held_out.records[:NUM_OVERLAYS]]
+    paths = sorted((data / "images").glob("val_*"))[:NUM_OVERLAYS]
     for _, result in predict_files(model, paths, score=0.3, batch_size=8):
         assert isinstance(result, Result)  # pictures just written can be read
         writer.write(result)
