@@ -34,14 +34,14 @@ class ModelConfig:
     """Foreground classes in label order. Background is not among them."""
     backbone: str = "resnet50"
     """Any timm model that yields features at strides 8, 16 and 32."""
+    backbone_widths: tuple[int, int, int, int] | None = None
+    """Channels of the four stages, for a ResNet that shall be narrower than its name says."""
     image_size: tuple[int, int] = (550, 550)
     """Network input, (height, width) in pixels. Images are stretched to it."""
     mean: tuple[float, float, float] = IMAGENET_MEAN_RGB
     std: tuple[float, float, float] = IMAGENET_STD_RGB
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     fpn_channels: int = 256
-    bottom_up: bool = False
-    """A second pathway in the pyramid, from fine to coarse."""
     protonet_channels: int = 256
     protonet_depth: int = 3
     """3x3 convolutions before the upsampling; one more follows it."""
@@ -49,6 +49,9 @@ class ModelConfig:
     head_depth: int = 1
     """3x3 convolutions before the three outputs."""
     num_prototypes: int = 32
+    rectified_prototypes: bool = True
+    """Prototypes pass a ReLU, as published. Without, which the paper allows too (section 3.1), none
+    can die in a fast training from random weights."""
     block: Literal["plain", "light"] = "plain"
     """``plain``: 3x3 convolutions with bias, as published. ``light``: with batch norm instead, which
     learns faster from random weights, and 1x1 outputs in the head."""
@@ -67,6 +70,8 @@ class ModelConfig:
         for name in counts:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.backbone_widths is not None and min(self.backbone_widths) < 2:
+            raise UsageError(f"backbone widths must be at least 2, not {self.backbone_widths}.")
         for name in ("protonet_depth", "head_depth"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")

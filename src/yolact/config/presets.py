@@ -75,31 +75,37 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
     """Our small one, for CPUs and for training from nothing: the same architecture, narrower."""
     model = ModelConfig(
         class_names=class_names,
-        backbone="mobilenetv4_conv_small",
+        # A shallow residual network whose blocks start as identities: what the first layers see
+        # reaches the coarse levels from the first step on (docs/results.md).
+        backbone="resnet10t",
+        backbone_widths=(32, 64, 128, 256),
         image_size=(320, 320),
+        # Three thirds of an octave per level, three strides wide and more, as in the paper.
         anchors=AnchorConfig(
-            scales=((11.0, 16.0), (22.0, 32.0), (45.0, 64.0), (90.0, 128.0), (180.0, 256.0))
+            scales=tuple((24.0 * n, 30.0 * n, 38.0 * n) for n in (1, 2, 4, 8, 16))
         ),
         fpn_channels=96,
-        bottom_up=True,
         protonet_channels=64,
         protonet_depth=1,
         head_channels=96,
         head_depth=2,
         num_prototypes=24,
+        rectified_prototypes=False,
         block="light",
     )
     training = TrainingConfig(
         epochs=100.0,
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         weight_decay=0.05,
         schedule="cosine",
         warmup_steps=100,
         augmentation="jitter",
-        # Lower thresholds give each object several times the anchors to learn from, which decides
-        # how far a short training from random weights gets (docs/results.md).
-        loss=LossConfig(box_weight=3.0, positive_iou=0.3, negative_iou=0.25),
+        # Of the paper's values these keep a short training from random weights busy with telling
+        # object from background, box from box, before it begins to tell the classes apart.
+        loss=LossConfig(
+            class_weight=5.0, negatives_per_positive=1, positive_iou=0.4, negative_iou=0.3
+        ),
     )
     return Recipe(model, training)
 

@@ -1,6 +1,7 @@
 """Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -21,19 +22,27 @@ class Backbone(nn.Module):
     channels: list[int]
     """Channels of C3, C4, C5."""
 
-    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str, widths: Sequence[int] | None = None, *, pretrained: bool = False
+    ) -> None:
         """Build the network ``name``, with random weights unless ``pretrained``.
 
+        Args:
+            name: As timm knows it.
+            widths: Channels of the four stages of a ResNet; its own if None.
+            pretrained: Let timm fetch ImageNet weights.
+
         Raises:
-            UsageError: If timm does not know the name, or the network has no features at strides
-                8, 16 and 32.
+            UsageError: If timm does not know the name, the network has no features at strides 8,
+                16 and 32, or ``widths`` are given for something else than a ResNet.
         """
         super().__init__()
         if not timm.is_model(name):
             raise UsageError(f"timm has no backbone called {name!r}; see timm.list_models().")
-        indices = _indices_of_strides(name)
+        options = {} if widths is None else {"channels": widths, "stem_width": widths[0] // 2}
+        indices = _indices_of_strides(name, options)
         self.body = timm.create_model(
-            name, pretrained=pretrained, features_only=True, out_indices=indices
+            name, pretrained=pretrained, features_only=True, out_indices=indices, **options
         )
         self.channels = self.body.feature_info.channels()
 
@@ -45,6 +54,7 @@ class Backbone(nn.Module):
 
 def check_feature_sizes(
     name: str,
+    widths: Sequence[int] | None,
     image_size: tuple[int, int],
     expected: Sequence[tuple[int, int]],
 ) -> None:
@@ -55,7 +65,7 @@ def check_feature_sizes(
     """
     height, width = image_size
     with torch.device("meta"), torch.no_grad():  # shapes alone; nothing is computed
-        body = Backbone(name).eval()
+        body = Backbone(name, widths).eval()
         try:
             sizes = [(f.shape[2], f.shape[3]) for f in body(torch.empty(1, 3, height, width))]
         except (RuntimeError, AssertionError) as error:
@@ -67,11 +77,15 @@ def check_feature_sizes(
         )
 
 
-def _indices_of_strides(name: str) -> tuple[int, ...]:
+def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
     try:
         with torch.device("meta"):  # only the description is wanted, not the weights
-            info = timm.create_model(name, features_only=True).feature_info
-    except (RuntimeError, TypeError, AttributeError) as error:
+            info = timm.create_model(name, features_only=True, **options).feature_info
+    except (RuntimeError, TypeError, AttributeError, ValueError) as error:
+        if options:
+            raise UsageError(
+                f"backbone {name!r} is no ResNet that takes widths: {error}"
+            ) from error
         raise UsageError(f"timm cannot build {name!r} as a feature backbone: {error}") from error
     reductions = info.reduction()
     if missing := [stride for stride in STRIDES if stride not in reductions]:

@@ -28,19 +28,19 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         UsageError: If the backbone does not exist or has no usable features at this image size.
     """
     levels = pyramid_sizes(config.image_size)
-    check_feature_sizes(config.backbone, config.image_size, levels[: len(STRIDES)])
-    backbone = Backbone(config.backbone, pretrained=pretrained_backbone)
+    name, widths = config.backbone, config.backbone_widths
+    check_feature_sizes(name, widths, config.image_size, levels[: len(STRIDES)])
+    backbone = Backbone(name, widths, pretrained=pretrained_backbone)
     model = Yolact(
         backbone=backbone,
-        fpn=FeaturePyramid(
-            backbone.channels, config.fpn_channels, config.block, bottom_up=config.bottom_up
-        ),
+        fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
         protonet=Protonet(
             config.fpn_channels,
             config.protonet_channels,
             config.protonet_depth,
             config.num_prototypes,
             config.block,
+            rectified=config.rectified_prototypes,
         ),
         head=PredictionHead(
             config.fpn_channels,

@@ -9,21 +9,11 @@ from yolact.model.layers import BlockKind, conv3x3
 
 
 class FeaturePyramid(nn.Module):
-    """Top-down pathway with lateral connections, bilinear, and two extra coarse levels.
+    """Top-down pathway with lateral connections, bilinear, and two extra coarse levels."""
 
-    With ``bottom_up`` a second pathway leads from P3 back to P5, so that coarse levels share what
-    the shallow layers have learnt instead of waiting for the deep ones. The paper's has none.
-    """
-
-    def __init__(
-        self, in_channels: Sequence[int], channels: int, kind: BlockKind, *, bottom_up: bool
-    ) -> None:
+    def __init__(self, in_channels: Sequence[int], channels: int, kind: BlockKind) -> None:
         """Take the channels of C3, C4, C5 and give every level ``channels``."""
         super().__init__()
-        self.ascents = nn.ModuleList(
-            conv3x3(channels, channels, kind, stride=2)
-            for _ in range(len(in_channels) - 1 if bottom_up else 0)
-        )
         self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
         self.outputs = nn.ModuleList(conv3x3(channels, channels, kind) for _ in in_channels)
         self.downsamples = nn.ModuleList(
@@ -38,8 +28,6 @@ class FeaturePyramid(nn.Module):
                 merged[i + 1], merged[i].shape[-2:], mode="bilinear", align_corners=False
             )
         levels = [F.relu(output(x)) for output, x in zip(self.outputs, merged, strict=True)]
-        for i, ascent in enumerate(self.ascents):
-            levels[i + 1] = levels[i + 1] + F.relu(ascent(levels[i]))
         for downsample in self.downsamples:
             levels.append(downsample(levels[-1]))
         return levels

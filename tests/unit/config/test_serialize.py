@@ -36,7 +36,7 @@ def test_nested_changes_leave_the_rest():
         "test",
     )
     assert changed.training.loss.mask_weight == 1.0
-    assert changed.training.loss.box_weight == 3.0
+    assert changed.training.loss.class_weight == 5.0
     assert changed.model.anchors.ratios == (1.0, 2.0)
     assert changed.model.anchors.scales == recipe.model.anchors.scales
     assert changed.detection == recipe.detection
