@@ -45,7 +45,7 @@ class Predictions:
     coefficients: Tensor
     """(B, A, k) in [-1, 1]: the weight of every prototype in the mask of this anchor."""
     prototypes: Tensor
-    """(B, k, h, w), non-negative."""
+    """(B, k, h, w), non-negative in the published models."""
     semantic_logits: Tensor | None = None
     """(B, C, P3 height, P3 width); only when asked for, since only the loss needs it."""
 

@@ -24,7 +24,7 @@ def assemble_masks(prototypes: Tensor, coefficients: Tensor) -> Tensor:
     """Combine prototypes into one mask per instance (YOLACT paper, "Mask Assembly").
 
     Args:
-        prototypes: (k, h, w), non-negative.
+        prototypes: (k, h, w), non-negative in the published models.
         coefficients: (N, k) in [-1, 1].
 
     Returns:

@@ -31,6 +31,21 @@ def test_features_at_strides_8_16_32(name, channels):
     ]
 
 
+def test_a_narrower_resnet():
+    with torch.device("meta"):
+        backbone = Backbone("resnet10t", (8, 16, 24, 32))
+        features = backbone(torch.empty(2, 3, 64, 64))
+    assert backbone.channels == [16, 24, 32]
+    assert [feature.shape[1] for feature in features] == [16, 24, 32]
+
+
+def test_only_resnets_take_widths():
+    with pytest.raises(UsageError, match="'mobilenetv3_small_100' is no ResNet"):
+        Backbone("mobilenetv3_small_100", (8, 16, 24, 32))
+    with pytest.raises(UsageError, match="widths must be at least 2"):
+        ModelConfig(class_names=("a",), backbone="resnet10t", backbone_widths=(0, 8, 8, 8))
+
+
 def test_unknown_backbone():
     with pytest.raises(UsageError, match="no backbone called 'resnet5000'"):
         Backbone("resnet5000")

@@ -80,6 +80,15 @@ def test_ranges_of_the_predictions(model, images):
     assert predictions.class_logits.min() < 0  # logits, not probabilities
 
 
+def test_prototypes_may_stay_linear(model, images):
+    with torch.inference_mode():
+        rectified = model.eval()(images).prototypes
+        model.protonet.rectified = False
+        linear = model(images).prototypes
+    assert linear.min() < 0
+    assert torch.equal(linear.clamp(min=0), rectified)
+
+
 def test_only_the_coarsest_levels_are_not_rectified(model, images):
     with torch.inference_mode():
         levels = model.eval().fpn(model.backbone(images))
