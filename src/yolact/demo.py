@@ -17,7 +17,7 @@ from yolact.training.run import train
 NUM_TRAIN = 1200
 NUM_VAL = 100
 NUM_OVERLAYS = 24
-STEPS = 1000
+STEPS = 800
 TRAINING_TIME = "00:03:40"  # at most
 IMAGE_SIZE = 192  # pixels; the pictures are 320x240, so little is lost and much time is saved
 
