@@ -24,6 +24,10 @@ SHORTENED = (
     (r"--epochs \S+", "--steps 2 --validations 1 --workers 0"),
     (r"^yolact demo$", "yolact demo --max-time 00:00:04"),
     (r"^make (\w+)$", rf"make --silent --dry-run -C {REPOSITORY} \1 > /dev/null"),
+    (
+        r"^python benchmarks/(\w+)\.py.*$",
+        rf"python {REPOSITORY}/benchmarks/\1.py --help > /dev/null",
+    ),
     (r"^git clone .*$", "true"),
     (r"^cd yolact$", "true"),
 )
