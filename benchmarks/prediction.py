@@ -68,7 +68,9 @@ class Candidate:
             lap("preprocess")
             predictions = self.network(images)
             lap("network")
-            (found,) = postprocess(predictions, self.network.anchors, self.detection)
+            (found,) = postprocess(
+                predictions, self.network.anchors, self.detection, self.network.mask_scorer
+            )
             lap("detect")
             size = (picture.shape[0], picture.shape[1])
             Result.from_detections(found, size, self.names).masks.crops()

@@ -170,7 +170,10 @@ class Result:
     boxes: NDArray[np.float32]
     """(N, 4) x1 y1 x2 y2, pixels of the original picture, inside it, with their fractions."""
     scores: NDArray[np.float32]
-    """(N,) in [0, 1], descending."""
+    """(N,) class probabilities in [0, 1], descending. Boxes rank by them."""
+    mask_scores: NDArray[np.float32]
+    """(N,) by which masks rank: score x predicted mask IoU, 0 or more, of a model that judges its
+    masks (YOLACT++); of any other the same as ``scores``."""
     labels: NDArray[np.int64]
     """(N,) 0 … C-1."""
     names: tuple[str, ...]
@@ -202,9 +205,12 @@ class Result:
             path: Where the picture came from.
             image: The picture, (height, width, 3) RGB; kept, not copied. Needed to draw.
         """
+        scores = detections.scores.detach().float().cpu().numpy()
+        rescored = detections.mask_scores
         return cls(
             boxes=_boxes_in_image(detections.boxes, image_size),
-            scores=detections.scores.detach().float().cpu().numpy(),
+            scores=scores,
+            mask_scores=scores if rescored is None else rescored.detach().float().cpu().numpy(),
             labels=detections.labels.detach().long().cpu().numpy(),
             names=tuple(names),
             masks=Masks(detections, image_size),
@@ -234,16 +240,19 @@ class Result:
             self,
             boxes=self.boxes[indices],
             scores=self.scores[indices],
+            mask_scores=self.mask_scores[indices],
             labels=self.labels[indices],
             masks=self.masks.select(indices),
         )
 
     def filter(self, score: float) -> "Result":
-        """The objects whose score is above ``score``, in [0, 1] (spec 4.2)."""
+        """The objects whose class score is above ``score``, in [0, 1] (spec 4.2)."""
         return self[self.scores > score]
 
     def plot(self) -> NDArray[np.uint8]:
         """A copy of the picture with the objects drawn over it, (height, width, 3) RGB.
+
+        Order and labels show the mask scores.
 
         Raises:
             UsageError: If the result was made without its picture.
@@ -251,7 +260,7 @@ class Result:
         if self.image is None:
             raise UsageError("This result was made without its picture, so it cannot be drawn.")
         return draw_instances(
-            self.image, self.boxes, self.labels, self.scores, self.names, self.masks.crops()
+            self.image, self.boxes, self.labels, self.mask_scores, self.names, self.masks.crops()
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -273,19 +282,20 @@ class Result:
 
         Returns:
             ``path`` (str or None), ``image_size`` [height, width], and ``objects``: a list of
-            ``label``, ``name``, ``score``, ``box`` [x1, y1, x2, y2] in pixels and ``mask`` (RLE).
+            ``label``, ``name``, ``score``, ``box`` [x1, y1, x2, y2] in pixels and ``mask`` (RLE);
+            with ``mask_score`` if the model judges its masks.
         """
         objects = [
             {
                 "label": int(label),
                 "name": self.names[label],
-                "score": score,
+                **scores,
                 "box": box,
                 "mask": mask,
             }
-            for label, score, box, mask in zip(
+            for label, scores, box, mask in zip(
                 self.labels,
-                _short_floats(self.scores),
+                self._scores_by_name(),
                 map(_short_floats, self.boxes),
                 self.masks.rle(),
                 strict=True,
@@ -308,7 +318,8 @@ class Result:
 
         Returns:
             Dicts of ``image_id``, ``category_id``, ``bbox`` [x, y, width, height] in pixels,
-            ``score`` and ``segmentation`` (RLE).
+            ``score`` and ``segmentation`` (RLE). If the model judges its masks there is
+            ``mask_score`` too, by which the masks rank; ``score`` ranks the boxes.
         """
         if category_ids is None:
             category_ids = range(1, len(self.names) + 1)
@@ -318,12 +329,12 @@ class Result:
                 "image_id": image_id,
                 "category_id": int(category_ids[label]),
                 "bbox": _short_floats(box),
-                "score": score,
+                **scores,
                 "segmentation": mask,
             }
-            for label, score, box, mask in zip(
+            for label, scores, box, mask in zip(
                 self.labels,
-                _short_floats(self.scores),
+                self._scores_by_name(),
                 np.concatenate((corners, sizes), axis=1),
                 self.masks.rle(),
                 strict=True,
@@ -341,6 +352,17 @@ class Result:
             class_id=self.labels,
             data={"class_name": np.array([self.names[label] for label in self.labels], dtype=str)},
         )
+
+    def _scores_by_name(self) -> list[dict[str, float]]:
+        """For every object its score, and its mask score if that is another."""
+        scores = _short_floats(self.scores)
+        if np.array_equal(self.scores, self.mask_scores):
+            return [{"score": score} for score in scores]
+        mask_scores = _short_floats(self.mask_scores)
+        return [
+            {"score": score, "mask_score": mask_score}
+            for score, mask_score in zip(scores, mask_scores, strict=True)
+        ]
 
 
 def _boxes_in_image(boxes: torch.Tensor, image_size: tuple[int, int]) -> NDArray[np.float32]:
@@ -364,6 +386,7 @@ def _take(detections: Detections, indices: Sequence[int] | NDArray[np.int64]) ->
         scores=detections.scores[chosen],
         labels=detections.labels[chosen],
         coefficients=detections.coefficients[chosen],
+        mask_scores=None if detections.mask_scores is None else detections.mask_scores[chosen],
     )
 
 

@@ -64,6 +64,9 @@ class Detections:
     """(N, k)."""
     prototypes: Tensor
     """(k, h, w), shared by all detections of the image."""
+    mask_scores: Tensor | None = None
+    """(N,) score x predicted mask IoU, 0 or more, in no order; None if the model does not judge its
+    masks."""
 
     def __len__(self) -> int:
         """Number of detections."""

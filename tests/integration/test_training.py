@@ -103,8 +103,8 @@ def test_non_finite_steps_are_skipped_counted_and_named(tiny_data, tmp_path, mon
     original = module.YolactCriterion.forward
     calls = []
 
-    def poisoned(self, predictions, targets, anchors):
-        losses = original(self, predictions, targets, anchors)
+    def poisoned(self, *arguments):
+        losses = original(self, *arguments)
         calls.append(1)
         return {k: v * float("nan") for k, v in losses.items()} if len(calls) == 2 else losses
 

@@ -13,6 +13,7 @@ from yolact.config.training import LossConfig
 from yolact.losses.criterion import YolactCriterion
 from yolact.losses.matching import BACKGROUND, IGNORED, match_anchors
 from yolact.model.build import build_yolact
+from yolact.model.mask_scorer import MaskScorer
 from yolact.processing.postprocess import select_detections
 from yolact.processing.preprocess import Preprocessor
 from yolact.structures import Predictions, Target
@@ -29,12 +30,10 @@ def load(npz):
     return dict(np.load(npz))
 
 
-@pytest.mark.parametrize(
-    ("original", "ours"), [("yolact_resnet50", "yolact-resnet50"), ("yolact_im400", "yolact-im400")]
-)
-def test_network_equals_the_original(golden, formula, original, ours):
+@pytest.mark.parametrize("original", ["yolact_resnet50", "yolact_im400", "yolact_plus_resnet50"])
+def test_network_equals_the_original(golden, formula, original):
     expected = load(golden / f"network_{original}.npz")
-    recipe = preset(ours)
+    recipe = preset(original.replace("_", "-"))
     model = build_yolact(recipe.model).eval()
     load_weights(model, rename_original_weights(formula.checkpoint(original), original), original)
     image = np.asarray(Image.open(golden / "image_480x640.png").convert("RGB"))
@@ -58,6 +57,12 @@ def test_network_equals_the_original(golden, formula, original, ours):
     assert_within_deviation(
         predictions.semantic_logits[0, ::4, ::3, ::3], expected["semantic_logits"]
     )
+    assert (model.mask_scorer is not None) == ("maskiou_input" in expected)
+    if model.mask_scorer is not None:
+        soft = torch.from_numpy(expected["maskiou_input"].astype(np.float32))
+        with torch.inference_mode():
+            ious = model.mask_scorer(soft.reshape(1, 138, 138))
+        assert_within_deviation(ious.reshape(-1), expected["maskiou_output"].reshape(-1))
 
 
 def golden_detections(golden, config=None):
@@ -116,10 +121,9 @@ def golden_losses(path):
     return values, tensor, predictions, tuple(targets), anchors
 
 
-def test_matching_and_losses_equal_the_original(golden):
-    values, inputs, predictions, targets, anchors = golden_losses(
-        golden / "loss_yolact_resnet50.npz"
-    )
+@pytest.mark.parametrize("original", ["yolact_resnet50", "yolact_plus_resnet50"])
+def test_matching_and_losses_equal_the_original(golden, formula, original):
+    values, inputs, predictions, targets, anchors = golden_losses(golden / f"loss_{original}.npz")
     for i, target in enumerate(targets):
         crowd = target.is_crowd
         matched = match_anchors(anchors, target.boxes[~crowd], target.boxes[crowd]).matched
@@ -131,9 +135,15 @@ def test_matching_and_losses_equal_the_original(golden):
         positive = matched >= 0
         assert torch.equal(target.labels[matched[positive]] + 1, expected_class[positive])
 
-    losses = YolactCriterion(LossConfig())(predictions, targets, anchors)
-    for ours, theirs in {"box": "B", "class": "C", "mask": "M", "semantic": "S"}.items():
-        assert losses[ours].item() == pytest.approx(float(values[f"loss_{theirs}"]), rel=1e-4)
+    terms = {"box": "B", "class": "C", "mask": "M", "semantic": "S"}
+    scorer = None
+    if original == "yolact_plus_resnet50":
+        terms["mask_iou"] = "I"
+        scorer = mask_scorer(formula, original)
+    losses = YolactCriterion(LossConfig())(predictions, targets, anchors, scorer)
+    assert set(losses) == set(terms)
+    for ours, theirs in terms.items():
+        assert losses[ours].item() == pytest.approx(float(values[f"loss_{theirs}"]), rel=1e-4), ours
     sum(losses.values()).backward()
     gradients = {
         "loc": "loc",
@@ -145,4 +155,17 @@ def test_matching_and_losses_equal_the_original(golden):
     for name, leaf in ((name, inputs[key]) for name, key in gradients.items()):
         assert leaf.grad.norm().item() == pytest.approx(
             float(values[f"grad_norm_{name}"]), rel=1e-4
-        )
+        ), name
+    if scorer is not None:
+        norm = torch.cat([p.grad.flatten() for p in scorer.parameters()]).norm()
+        assert norm.item() == pytest.approx(float(values["grad_norm_maskiou_net"]), rel=1e-4)
+
+
+def mask_scorer(formula, original):
+    """The re-scoring net alone, with the formula's weights."""
+    scorer = MaskScorer(80)
+    renamed = rename_original_weights(formula.checkpoint(original), original)
+    prefix = "mask_scorer."
+    own = {key.removeprefix(prefix): v for key, v in renamed.items() if key.startswith(prefix)}
+    scorer.load_state_dict(own)
+    return scorer

@@ -1,6 +1,7 @@
 import io
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -300,6 +301,40 @@ class TestResult:
         np.testing.assert_array_equal(found.class_id, result.labels)
         np.testing.assert_array_equal(found.mask, result.masks.numpy())
         assert list(found.data["class_name"]) == ["person", "dog", "cat"]
+
+
+class TestMaskScores:
+    def result(self, image: NDArray[np.uint8] | None = None) -> Result:
+        found = replace(detections(THREE_BOXES), mask_scores=torch.tensor([0.2, 0.0, 1.25]))
+        return Result.from_detections(found, SIZE, NAMES, image=image)
+
+    def test_plain_models_rank_masks_as_boxes(self) -> None:
+        result = result_of_three()
+        np.testing.assert_array_equal(result.mask_scores, result.scores)
+        assert "mask_score" not in result.to_dict()["objects"][0]
+        assert "mask_score" not in result.to_coco()[0]
+
+    def test_both_scores_are_kept(self) -> None:
+        result = self.result()
+        np.testing.assert_array_equal(result.scores, result_of_three().scores)
+        np.testing.assert_array_equal(result.mask_scores, np.float32([0.2, 0.0, 1.25]))
+        for entries in (result.to_dict()["objects"], result.to_coco()):
+            assert [entry["mask_score"] for entry in entries] == [0.2, 0.0, 1.25]
+            assert [entry["score"] for entry in entries] == [0.9, 0.6, 0.3]
+
+    def test_picking_keeps_them_aligned_and_filters_by_class_score(self) -> None:
+        result = self.result()
+        np.testing.assert_array_equal(result[[2, 0]].mask_scores, np.float32([1.25, 0.2]))
+        assert result.filter(0.5).mask_scores.tolist() == pytest.approx([0.2, 0])
+        some = result[1:]
+        np.testing.assert_array_equal(some.masks.numpy(), result.masks.numpy()[1:])
+
+    def test_pictures_show_them(self) -> None:
+        image = np.full((*SIZE, 3), 90, dtype=np.uint8)
+        rescored = self.result(image)
+        expected = replace(rescored, scores=rescored.mask_scores).plot()
+        np.testing.assert_array_equal(rescored.plot(), expected)
+        assert (rescored.plot() != result_of_three(image=image).plot()).any()
 
 
 class TestDrawing:

@@ -9,8 +9,22 @@ from torch import Tensor
 
 from yolact.errors import CheckpointError
 
+_UNIT = {"0": "conv", "1": "bn"}
+
 # Pattern in the original's names -> our name. FPN layers are stored coarse first there.
 _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (  # Darknet; every unit is a convolution (0) and a batch norm (1)
+        r"backbone\._preconv\.([01])\.(.*)",
+        lambda m: f"backbone.body.stem_conv1.{_UNIT[m[1]]}.{m[2]}",
+    ),
+    (
+        r"backbone\.layers\.(\d)\.0\.([01])\.(.*)",
+        lambda m: f"backbone.body.stages_{m[1]}.conv_down.{_UNIT[m[2]]}.{m[3]}",
+    ),
+    (
+        r"backbone\.layers\.(\d)\.([1-9])\.(conv[12])\.([01])\.(.*)",
+        lambda m: f"backbone.body.stages_{m[1]}.blocks.{int(m[2]) - 1}.{m[3]}.{_UNIT[m[4]]}.{m[5]}",
+    ),
     (r"backbone\.layers\.(\d)\.(.*)", lambda m: f"backbone.body.layer{int(m[1]) + 1}.{m[2]}"),
     (r"backbone\.(conv1|bn1)\.(.*)", r"backbone.body.\1.\2"),
     (r"fpn\.lat_layers\.([0-2])\.(.*)", lambda m: f"fpn.laterals.{2 - int(m[1])}.{m[2]}"),
@@ -24,6 +38,11 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"prediction_layers\.0\.conf_layer\.(.*)", r"head.classes.\1"),
     (r"prediction_layers\.0\.mask_layer\.(.*)", r"head.coefficients.\1"),
     (r"semantic_seg_conv\.(.*)", r"semantic_head.\1"),
+    (
+        r"maskiou_net\.maskiou_net\.([02468])\.(.*)",
+        lambda m: f"mask_scorer.convs.{int(m[1]) // 2}.{m[2]}",
+    ),
+    (r"maskiou_net\.maskiou_net\.10\.(.*)", r"mask_scorer.project.\1"),
 )
 
 # Left-overs that the original deletes too (spec 2.3).

@@ -33,9 +33,13 @@ class ModelConfig:
     class_names: tuple[str, ...]
     """Foreground classes in label order. Background is not among them."""
     backbone: str = "resnet50"
-    """Any timm model that yields features at strides 8, 16 and 32."""
+    """Any timm model that yields features at strides 8, 16 and 32. ``resnet50``, ``resnet101`` and
+    ``darknet53`` are exactly the published ones."""
     backbone_widths: tuple[int, int, int, int] | None = None
     """Channels of the four stages, for a ResNet that shall be narrower than its name says."""
+    deformable_interval: int = 0
+    """Of the bottlenecks in the last three stages of a ResNet every so many has a deformable 3x3
+    convolution (YOLACT++): 1 for all, 3 for the first, fourth, seventh …; 0 for none."""
     image_size: tuple[int, int] = (550, 550)
     """Network input, (height, width) in pixels. Images are stretched to it."""
     mean: tuple[float, float, float] = IMAGENET_MEAN_RGB
@@ -55,6 +59,9 @@ class ModelConfig:
     block: Literal["plain", "light"] = "plain"
     """``plain``: 3x3 convolutions with bias, as published. ``light``: with batch norm instead, which
     learns faster from random weights, and 1x1 outputs in the head."""
+    mask_rescoring: bool = False
+    """A small network predicts the IoU of every mask, which then ranks by class score x IoU
+    (YOLACT++)."""
 
     def __post_init__(self) -> None:
         """Reject what no network can be built from."""
@@ -72,7 +79,7 @@ class ModelConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.backbone_widths is not None and min(self.backbone_widths) < 2:
             raise UsageError(f"backbone widths must be at least 2, not {self.backbone_widths}.")
-        for name in ("protonet_depth", "head_depth"):
+        for name in ("protonet_depth", "head_depth", "deformable_interval"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
         if len({len(level) for level in self.anchors.scales}) != 1:

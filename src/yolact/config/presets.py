@@ -21,6 +21,12 @@ COCO_CLASSES = (
     "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 
+PASCAL_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -33,45 +39,86 @@ class Recipe:
     def resized(self, image_size: tuple[int, int]) -> "Recipe":
         """The same recipe for another input size; anchors keep their share of the shorter side.
 
-        Scales are cut to whole pixels, as in the original's 400 and 700 px models.
+        Scales of whole pixels are cut to whole pixels, as in the original's 400 and 700 px models.
         """
         factor = min(image_size) / min(self.model.image_size)
         scales = tuple(
-            tuple(float(int(scale * factor)) for scale in level)
+            tuple(
+                float(int(scale * factor)) if scale.is_integer() else scale * factor
+                for scale in level
+            )
             for level in self.model.anchors.scales
         )
         anchors = replace(self.model.anchors, scales=scales)
         return replace(self, model=replace(self.model, image_size=image_size, anchors=anchors))
 
 
-def _published(class_names: tuple[str, ...], backbone: str, *, square: bool = True) -> Recipe:
-    anchors = AnchorConfig(square=square)
-    return Recipe(ModelConfig(class_names=class_names, backbone=backbone, anchors=anchors))
-
-
-def yolact_base(class_names: tuple[str, ...]) -> Recipe:
+def yolact_base(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
     """YOLACT-550 with ResNet-101, the paper's main model."""
-    return _published(class_names, "resnet101")
+    anchors = AnchorConfig(square=True)
+    return Recipe(ModelConfig(class_names=class_names, backbone="resnet101", anchors=anchors))
 
 
-def yolact_resnet50(class_names: tuple[str, ...]) -> Recipe:
+def yolact_resnet50(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
     """YOLACT-550 with ResNet-50."""
-    return _published(class_names, "resnet50")
+    recipe = yolact_base(class_names)
+    return replace(recipe, model=replace(recipe.model, backbone="resnet50"))
 
 
-def yolact_im400(class_names: tuple[str, ...]) -> Recipe:
+def yolact_darknet53(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
+    """YOLACT-550 with Darknet-53, whose input is only divided by 255."""
+    recipe = yolact_base(class_names)
+    model = replace(recipe.model, backbone="darknet53", mean=(0.0,) * 3, std=(255.0,) * 3)
+    return replace(recipe, model=model)
+
+
+def yolact_im400(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
     """YOLACT-400 with ResNet-101."""
     return yolact_base(class_names).resized((400, 400))
 
 
-def yolact_im700(class_names: tuple[str, ...]) -> Recipe:
+def yolact_im700(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
     """YOLACT-700 with ResNet-101; masks of up to 300 positives per image are trained."""
     recipe = yolact_base(class_names).resized((700, 700))
     loss = replace(recipe.training.loss, max_mask_positives=300)
     return replace(recipe, training=replace(recipe.training, loss=loss))
 
 
-def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
+def yolact_resnet50_pascal(class_names: tuple[str, ...] = PASCAL_CLASSES) -> Recipe:
+    """YOLACT-550 with ResNet-50 for the 20 classes of Pascal VOC: larger anchors, fewer steps."""
+    anchors = AnchorConfig(scales=tuple((32.0 * n,) for n in (1, 2, 4, 8, 16)))
+    return Recipe(
+        ModelConfig(class_names=class_names, backbone="resnet50", anchors=anchors),
+        TrainingConfig(steps=120_000, lr_steps=(60 / 120, 100 / 120)),
+    )
+
+
+def yolact_plus_base(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
+    """YOLACT++ with ResNet-101: every third block deformable, nine anchors, masks re-scored."""
+    anchors = AnchorConfig(
+        scales=tuple(
+            tuple(24.0 * n * 2 ** (third / 3) for third in range(3)) for n in (1, 2, 4, 8, 16)
+        )
+    )
+    return Recipe(
+        ModelConfig(
+            class_names=class_names,
+            backbone="resnet101",
+            deformable_interval=3,
+            anchors=anchors,
+            mask_rescoring=True,
+        )
+    )
+
+
+def yolact_plus_resnet50(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
+    """YOLACT++ with ResNet-50, every block of its last three stages deformable."""
+    recipe = yolact_plus_base(class_names)
+    model = replace(recipe.model, backbone="resnet50", deformable_interval=1)
+    return replace(recipe, model=model)
+
+
+def yolact_nano(class_names: tuple[str, ...] = COCO_CLASSES) -> Recipe:
     """Our small one, for CPUs and for training from nothing: the same architecture, narrower."""
     model = ModelConfig(
         class_names=class_names,
@@ -110,21 +157,25 @@ def yolact_nano(class_names: tuple[str, ...]) -> Recipe:
     return Recipe(model, training)
 
 
-PRESETS: dict[str, Callable[[tuple[str, ...]], Recipe]] = {
+PRESETS: dict[str, Callable[..., Recipe]] = {
     "yolact-nano": yolact_nano,
     "yolact-resnet50": yolact_resnet50,
     "yolact-base": yolact_base,
+    "yolact-darknet53": yolact_darknet53,
     "yolact-im400": yolact_im400,
     "yolact-im700": yolact_im700,
+    "yolact-resnet50-pascal": yolact_resnet50_pascal,
+    "yolact-plus-resnet50": yolact_plus_resnet50,
+    "yolact-plus-base": yolact_plus_base,
 }
 
 
-def preset(name: str, class_names: Sequence[str] = COCO_CLASSES) -> Recipe:
-    """The recipe called ``name`` for these classes.
+def preset(name: str, class_names: Sequence[str] | None = None) -> Recipe:
+    """The recipe called ``name``, for these classes or for those it was published with.
 
     Raises:
         UsageError: If there is no such preset; the message lists those there are.
     """
     if name not in PRESETS:
         raise UsageError(f"no model is called {name!r}; there are {', '.join(PRESETS)}.")
-    return PRESETS[name](tuple(class_names))
+    return PRESETS[name]() if class_names is None else PRESETS[name](tuple(class_names))

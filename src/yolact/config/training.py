@@ -17,6 +17,8 @@ class LossConfig:
     class_weight: float = 1.0
     mask_weight: float = 6.125
     semantic_weight: float = 1.0
+    mask_iou_weight: float = 25.0
+    """Of the predicted mask IoU; models without mask re-scoring have no such term."""
     positive_iou: float = 0.5
     """An anchor that overlaps an object by this much or more is a positive."""
     negative_iou: float = 0.4

@@ -87,6 +87,8 @@ class _Found:
     boxes: NDArray[np.float64]
     """(N, 4) x y width height, pixels, as COCO stores boxes."""
     scores: NDArray[np.float64]
+    """Of the boxes."""
+    mask_scores: NDArray[np.float64]
     category_ids: NDArray[np.int64]
     masks: Sequence[Rle]
     """N, or none at all if the detections are boxes only."""
@@ -136,6 +138,7 @@ class CocoEvaluator:
         scores: ArrayLike,
         category_ids: ArrayLike,
         masks: Sequence[Rle],
+        mask_scores: ArrayLike | None = None,
     ) -> None:
         """Add all detections of one image; each image may come once.
 
@@ -145,6 +148,7 @@ class CocoEvaluator:
             scores: (N,) finite; higher is surer.
             category_ids: (N,) int, ids of the ground truth's categories.
             masks: N compressed masks at the size of the image.
+            mask_scores: (N,) finite, if masks rank by other scores than boxes.
 
         Raises:
             DataError: An id is unknown, the image came before, a number is not finite, or the
@@ -165,6 +169,9 @@ class CocoEvaluator:
         found = _Found(
             boxes=np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
             scores=np.asarray(scores, dtype=np.float64),
+            mask_scores=np.asarray(
+                scores if mask_scores is None else mask_scores, dtype=np.float64
+            ),
             category_ids=np.asarray(category_ids, dtype=np.int64),
             masks=list(masks),
             mask_areas=np.array([_area(mask, where) for mask in masks]),
@@ -177,14 +184,14 @@ class CocoEvaluator:
         return self._compute(with_masks=True)
 
     def _check(self, found: _Found, where: str) -> None:
-        lengths = [
-            len(part) for part in (found.boxes, found.scores, found.category_ids, found.masks)
-        ]
+        parts = (found.boxes, found.scores, found.category_ids, found.masks, found.mask_scores)
+        lengths = [len(part) for part in parts]
         if len(set(lengths)) > 1:
             raise DataError(
-                f"{where} is incomplete: boxes, scores, categories and masks number {lengths}."
+                f"{where} is incomplete: boxes, scores, categories, masks and mask scores number "
+                f"{lengths}."
             )
-        if not (np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()):
+        if not all(np.isfinite(p).all() for p in (found.boxes, found.scores, found.mask_scores)):
             raise DataError(f"{where} has a box or score that is not finite.")
         for category_id in set(found.category_ids.tolist()) - set(self._names):
             raise DataError(f"{where} has category {category_id}, which does not exist.")
@@ -244,7 +251,8 @@ class CocoEvaluator:
             found = self._found[image_id]
             as_masks = shape == "segm"
             areas = found.mask_areas if as_masks else found.boxes[:, 2] * found.boxes[:, 3]
-            for i, score in enumerate(found.scores.tolist()):
+            scores = found.mask_scores if as_masks else found.scores
+            for i, score in enumerate(scores.tolist()):
                 number += 1
                 yield {
                     "id": number,
@@ -269,7 +277,8 @@ def evaluate_results(
     Args:
         results: Items with ``image_id``, ``category_id``, ``score`` and ``segmentation`` (polygons
             or run-lengths), ``bbox`` (x, y, width, height in pixels), or both. A missing box
-            follows from the mask. Without any segmentation, the mask metrics are None.
+            follows from the mask. Without any segmentation, the mask metrics are None. Masks of
+            entries with a ``mask_score`` rank by it (see ``Result.to_coco``).
         ground_truth: COCO instances as parsed from JSON; it is not changed.
         max_detections: How many of the best detections count, per image and class.
 
@@ -442,6 +451,8 @@ def _check_entry(entry: Any, where: str) -> None:
     _check_whole(entry, ("image_id", "category_id"), where)
     if not _is_finite(entry["score"]):
         raise DataError(f"{where} has the score {entry['score']!r}, not a finite number.")
+    if not _is_finite(entry.get("mask_score", 0)):
+        raise DataError(f"{where} has the mask_score {entry['mask_score']!r}, not a finite number.")
     if not (_has(entry, "segmentation") or _has(entry, "bbox")):
         raise DataError(f"{where} has neither segmentation nor bbox.")
     if _has(entry, "bbox"):
@@ -476,6 +487,9 @@ def _parse_entries(
     return _Found(
         boxes=np.array(boxes, dtype=np.float64),
         scores=np.array([entry["score"] for _, entry in entries], dtype=np.float64),
+        mask_scores=np.array(
+            [entry.get("mask_score", entry["score"]) for _, entry in entries], dtype=np.float64
+        ),
         category_ids=np.array([entry["category_id"] for _, entry in entries]),
         masks=masks,
         mask_areas=np.array([rle_api.area(mask) for mask in masks], dtype=np.float64),

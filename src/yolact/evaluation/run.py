@@ -48,7 +48,14 @@ def evaluate_predictions(
             ids = category_ids[result.labels]
             result = result[ids >= 0]  # what the data cannot judge does not count against it
             ids = ids[ids >= 0]
-            evaluator.update(record.image_id, result.boxes, result.scores, ids, result.masks.rle())
+            evaluator.update(
+                record.image_id,
+                result.boxes,
+                result.scores,
+                ids,
+                result.masks.rle(),
+                result.mask_scores,
+            )
             if collected is not None:
                 collected += result.to_coco(record.image_id, category_ids.tolist())
         done += len(records)

@@ -102,7 +102,9 @@ class Predictor:
         images = self.preprocessor(pictures).to(self.device)
         with torch.inference_mode():
             predictions = self.network(images.contiguous(memory_format=torch.channels_last))
-            found = postprocess(predictions, self.network.anchors, detection)
+            found = postprocess(
+                predictions, self.network.anchors, detection, self.network.mask_scorer
+            )
         return [
             Result.from_detections(
                 detections, (picture.shape[0], picture.shape[1]), self.names, image=picture

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from yolact.ops.masks import assemble_masks, crop_masks, resize_masks
+from yolact.ops.masks import resize_masks
 
 
 def box_loss(offsets: Tensor, targets: Tensor) -> Tensor:
@@ -45,31 +45,39 @@ def class_loss(class_logits: Tensor, columns: Tensor) -> Tensor:
     return F.cross_entropy(class_logits, columns, reduction="sum")
 
 
-def mask_loss(
-    prototypes: Tensor, coefficients: Tensor, boxes: Tensor, masks: Tensor, matched: Tensor
-) -> Tensor:
-    """Pixel-wise cross-entropy of assembled masks, cropped with the true boxes, over box area.
+def mask_loss(predicted: Tensor, boxes: Tensor, masks: Tensor) -> Tensor:
+    """Pixel-wise cross-entropy of cropped soft masks over the area of the true boxes.
 
     Dividing by the area of the true box makes small objects weigh as much as large ones. A pixel
     of the truth outside its own padded box costs PyTorch's cap of 100 and has no gradient.
 
     Args:
-        prototypes: (k, h, w) of one image.
-        coefficients: (P, k) of its positives.
-        boxes: (M, 4) true boxes as fractions.
-        masks: (M, h, w) true masks at prototype resolution, 0.0 or 1.0.
-        matched: (P,) object of each positive.
+        predicted: (P, h, w) probabilities, cropped with the true boxes.
+        boxes: (P, 4) the true box of each as fractions.
+        masks: (P, h, w) the true mask of each, 0.0 or 1.0.
 
     Returns:
         The sum over positives.
     """
-    height, width = prototypes.shape[-2:]
-    true_boxes = boxes[matched]
-    predicted = crop_masks(assemble_masks(prototypes, coefficients), true_boxes)
+    height, width = predicted.shape[-2:]
     # PyTorch raises for a NaN probability. The criterion sees to it that the sum is NaN instead.
-    per_pixel = F.binary_cross_entropy(predicted.nan_to_num(), masks[matched], reduction="none")
-    size = (true_boxes[:, 2:] - true_boxes[:, :2]) * true_boxes.new_tensor((width, height))
+    per_pixel = F.binary_cross_entropy(predicted.nan_to_num(), masks, reduction="none")
+    size = (boxes[:, 2:] - boxes[:, :2]) * boxes.new_tensor((width, height))
     return (per_pixel.sum(dim=(1, 2)) / size.prod(dim=1)).sum()
+
+
+def mask_iou_loss(predicted_ious: Tensor, predicted: Tensor, masks: Tensor) -> Tensor:
+    """Smooth L1 between the IoU that was predicted for each mask and the one it has; the sum.
+
+    Args:
+        predicted_ious: (n,) for the class of each object.
+        predicted: (n, h, w) the soft masks judged; above 0.5 a pixel belongs to the object.
+        masks: (n, h, w) the true mask of each, 0.0 or 1.0, none of them empty.
+    """
+    found, true = predicted > 0.5, masks > 0.5
+    union = (found | true).sum(dim=(1, 2))
+    ious = (found & true).sum(dim=(1, 2)) / union
+    return F.smooth_l1_loss(predicted_ious, ious.to(predicted_ious.dtype), reduction="sum")
 
 
 def semantic_loss(logits: Tensor, labels: Tensor, masks: Tensor) -> Tensor:

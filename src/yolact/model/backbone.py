@@ -1,6 +1,7 @@
 """Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import timm
@@ -8,43 +9,69 @@ import torch
 from torch import Tensor, nn
 
 from yolact.errors import UsageError
+from yolact.model.deform_conv import deform_bottlenecks
 
 STRIDES = (8, 16, 32)
+
+_PUBLISHED_DARKNET = "darknet53"
 
 
 class Backbone(nn.Module):
     """A timm network cut to the three feature maps that the FPN reads.
 
     ``resnet50`` and ``resnet101`` are exactly the published arrangement (spec 1.2): 7x7 stem, the
-    stride in the 3x3 convolution.
+    stride in the 3x3 convolution. So is ``darknet53`` (spec 1.3), whose LeakyReLUs have a slope of
+    0.1; timm's own, with 0.01, goes by its full name, ``darknet53.c2ns_in1k``.
     """
 
     channels: list[int]
     """Channels of C3, C4, C5."""
 
     def __init__(
-        self, name: str, widths: Sequence[int] | None = None, *, pretrained: bool = False
+        self,
+        name: str,
+        widths: Sequence[int] | None = None,
+        *,
+        deformable_interval: int = 0,
+        pretrained: bool = False,
     ) -> None:
         """Build the network ``name``, with random weights unless ``pretrained``.
 
         Args:
             name: As timm knows it.
             widths: Channels of the four stages of a ResNet; its own if None.
+            deformable_interval: Every so many bottlenecks of the last three stages of a ResNet one
+                is deformable (spec 1.5); 0 for none.
             pretrained: Let timm fetch ImageNet weights.
 
         Raises:
             UsageError: If timm does not know the name, the network has no features at strides 8,
-                16 and 32, or ``widths`` are given for something else than a ResNet.
+                16 and 32, ``widths`` or deformable blocks are asked of something else than a
+                ResNet that has them, or timm's weights were trained with another activation.
         """
         super().__init__()
         if not timm.is_model(name):
             raise UsageError(f"timm has no backbone called {name!r}; see timm.list_models().")
-        options = {} if widths is None else {"channels": widths, "stem_width": widths[0] // 2}
+        if pretrained and name == _PUBLISHED_DARKNET:
+            raise UsageError(
+                f"timm's weights are for another slope than the published {name} has: train from "
+                f"the original's initialisation file, or with the backbone {name}.c2ns_in1k."
+            )
+        options: dict[str, Any] = {}
+        if widths is not None:
+            options |= {"channels": widths, "stem_width": widths[0] // 2}
+        if name == _PUBLISHED_DARKNET:
+            options["act_layer"] = partial(nn.LeakyReLU, negative_slope=0.1)
         indices = _indices_of_strides(name, options)
         self.body = timm.create_model(
             name, pretrained=pretrained, features_only=True, out_indices=indices, **options
         )
         self.channels = self.body.feature_info.channels()
+        if deformable_interval and not deform_bottlenecks(self.body, deformable_interval):
+            raise UsageError(
+                f"backbone {name!r} cannot be deformable: that takes a ResNet of bottlenecks, such "
+                "as resnet26, resnet50 or resnet101."
+            )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images (B, 3, H, W) -> [C3, C4, C5]."""
@@ -82,7 +109,7 @@ def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
         with torch.device("meta"):  # only the description is wanted, not the weights
             info = timm.create_model(name, features_only=True, **options).feature_info
     except (RuntimeError, TypeError, AttributeError, ValueError) as error:
-        if options:
+        if "channels" in options:
             raise UsageError(
                 f"backbone {name!r} is no ResNet that takes widths: {error}"
             ) from error

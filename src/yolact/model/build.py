@@ -8,6 +8,7 @@ from torch import nn
 from yolact.config.model import ModelConfig
 from yolact.model.backbone import STRIDES, Backbone, check_feature_sizes
 from yolact.model.fpn import FeaturePyramid
+from yolact.model.mask_scorer import MaskScorer
 from yolact.model.prediction_head import PredictionHead
 from yolact.model.protonet import Protonet
 from yolact.model.yolact import Yolact
@@ -25,12 +26,18 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         pretrained_backbone: Let timm fetch ImageNet weights for the backbone.
 
     Raises:
-        UsageError: If the backbone does not exist or has no usable features at this image size.
+        UsageError: If the backbone does not exist, has no usable features at this image size, or
+            cannot be deformable where it should.
     """
     levels = pyramid_sizes(config.image_size)
     name, widths = config.backbone, config.backbone_widths
     check_feature_sizes(name, widths, config.image_size, levels[: len(STRIDES)])
-    backbone = Backbone(name, widths, pretrained=pretrained_backbone)
+    backbone = Backbone(
+        name,
+        widths,
+        deformable_interval=config.deformable_interval,
+        pretrained=pretrained_backbone,
+    )
     model = Yolact(
         backbone=backbone,
         fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
@@ -60,6 +67,7 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
             config.image_size,
             square=config.anchors.square,
         ),
+        mask_scorer=MaskScorer(config.num_classes) if config.mask_rescoring else None,
     )
     for name, part in model.named_children():
         if name != "backbone":

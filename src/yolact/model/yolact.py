@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from yolact.model.backbone import Backbone
 from yolact.model.fpn import FeaturePyramid
+from yolact.model.mask_scorer import MaskScorer
 from yolact.model.prediction_head import PredictionHead
 from yolact.model.protonet import Protonet
 from yolact.structures import Predictions
@@ -14,6 +15,9 @@ class Yolact(nn.Module):
 
     anchors: Tensor
     """(A, 4) cx cy w h as fractions of the input, in the order of the predictions."""
+    mask_scorer: MaskScorer | None
+    """Of YOLACT++. It judges finished masks, so ``forward`` has no use for it; loss and
+    post-processing take it as a function."""
 
     def __init__(
         self,
@@ -23,6 +27,7 @@ class Yolact(nn.Module):
         head: PredictionHead,
         semantic_head: nn.Conv2d,
         anchors: Tensor,
+        mask_scorer: MaskScorer | None = None,
     ) -> None:
         """Take finished parts; ``model.build`` makes them from a configuration."""
         super().__init__()
@@ -31,6 +36,7 @@ class Yolact(nn.Module):
         self.protonet = protonet
         self.head = head
         self.semantic_head = semantic_head
+        self.mask_scorer = mask_scorer
         self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, images: Tensor, *, with_semantics: bool = False) -> Predictions:

@@ -1,15 +1,22 @@
 """From Predictions to Detections: softmax, filter, decode, Fast NMS (spec 4.1)."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from torch import Tensor
 
 from yolact.config.detection import DetectionConfig
 from yolact.ops.box_coding import decode_boxes
+from yolact.ops.masks import assemble_masks, crop_masks
 from yolact.ops.nms import fast_nms
 from yolact.structures import Detections, Predictions
 
 
 def postprocess(
-    predictions: Predictions, anchors: Tensor, config: DetectionConfig
+    predictions: Predictions,
+    anchors: Tensor,
+    config: DetectionConfig,
+    mask_scorer: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Detections]:
     """Detections of every image of a batch, best score first; an image may have none.
 
@@ -17,9 +24,10 @@ def postprocess(
         predictions: Raw output of the network.
         anchors: (A, 4) cx cy w h, those of the network.
         config: Thresholds.
+        mask_scorer: Of a model that judges its masks, see :func:`score_masks`.
     """
     scores = predictions.class_logits.float().softmax(dim=-1)[..., 1:]
-    return [
+    found = [
         select_detections(
             predictions.box_offsets[i].float(),
             scores[i],
@@ -30,6 +38,7 @@ def postprocess(
         )
         for i in range(len(scores))
     ]
+    return found if mask_scorer is None else [score_masks(one, mask_scorer) for one in found]
 
 
 def select_detections(
@@ -66,3 +75,16 @@ def select_detections(
         coefficients=coefficients[candidates[kept]],
         prototypes=prototypes,
     )
+
+
+def score_masks(detections: Detections, mask_scorer: Callable[[Tensor], Tensor]) -> Detections:
+    """The same detections with scores for their masks (YOLACT++, spec 4.2 step 4).
+
+    Args:
+        detections: Of one image. Their order and their scores stay.
+        mask_scorer: Cropped soft masks (N, h, w) -> IoU predicted for every class (N, C).
+    """
+    soft = assemble_masks(detections.prototypes, detections.coefficients)
+    ious = mask_scorer(crop_masks(soft, detections.boxes))
+    iou = ious.gather(1, detections.labels[:, None])[:, 0]
+    return replace(detections, mask_scores=detections.scores * iou)

@@ -102,7 +102,9 @@ class YolactModule(lightning.LightningModule):
 
         images = batch.images.contiguous(memory_format=torch.channels_last)
         predictions = self.model(images, with_semantics=True)
-        self.losses = self.criterion(predictions, batch.targets, self.model.anchors)
+        self.losses = self.criterion(
+            predictions, batch.targets, self.model.anchors, self.model.mask_scorer
+        )
         total = torch.stack(list(self.losses.values())).sum()
         optimizer.zero_grad()
         self.manual_backward(total)

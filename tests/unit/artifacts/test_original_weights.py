@@ -12,6 +12,17 @@ NAMES = {
     "backbone.bn1.running_mean": "backbone.body.bn1.running_mean",
     "backbone.layers.0.0.conv1.weight": "backbone.body.layer1.0.conv1.weight",
     "backbone.layers.3.2.downsample.1.bias": "backbone.body.layer4.2.downsample.1.bias",
+    "backbone.layers.1.0.conv2.bias": "backbone.body.layer2.0.conv2.bias",
+    "backbone.layers.2.22.conv2.conv_offset_mask.weight": (
+        "backbone.body.layer3.22.conv2.conv_offset_mask.weight"
+    ),
+    "backbone._preconv.0.weight": "backbone.body.stem_conv1.conv.weight",
+    "backbone._preconv.1.running_var": "backbone.body.stem_conv1.bn.running_var",
+    "backbone._preconv.1.num_batches_tracked": "backbone.body.stem_conv1.bn.num_batches_tracked",
+    "backbone.layers.0.0.0.weight": "backbone.body.stages_0.conv_down.conv.weight",
+    "backbone.layers.4.0.1.bias": "backbone.body.stages_4.conv_down.bn.bias",
+    "backbone.layers.3.1.conv1.0.weight": "backbone.body.stages_3.blocks.0.conv1.conv.weight",
+    "backbone.layers.3.8.conv2.1.weight": "backbone.body.stages_3.blocks.7.conv2.bn.weight",
     "fpn.lat_layers.0.weight": "fpn.laterals.2.weight",  # coarse first there, fine first here
     "fpn.lat_layers.2.bias": "fpn.laterals.0.bias",
     "fpn.pred_layers.0.weight": "fpn.outputs.2.weight",
@@ -27,6 +38,9 @@ NAMES = {
     "prediction_layers.0.conf_layer.weight": "head.classes.weight",
     "prediction_layers.0.mask_layer.weight": "head.coefficients.weight",
     "semantic_seg_conv.bias": "semantic_head.bias",
+    "maskiou_net.maskiou_net.0.weight": "mask_scorer.convs.0.weight",
+    "maskiou_net.maskiou_net.8.bias": "mask_scorer.convs.4.bias",
+    "maskiou_net.maskiou_net.10.bias": "mask_scorer.project.bias",
 }
 LEFT_OVERS = (
     "backbone.layer1.0.conv1.weight",

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from yolact.config.presets import COCO_CLASSES, PRESETS, preset
+from yolact.config.presets import COCO_CLASSES, PASCAL_CLASSES, PRESETS, preset
 from yolact.errors import UsageError
 
 
@@ -11,6 +13,13 @@ def test_the_classes_of_coco():
     assert COCO_CLASSES[79] == "toothbrush"
 
 
+def test_the_classes_of_pascal():
+    assert len(set(PASCAL_CLASSES)) == 20
+    assert list(PASCAL_CLASSES) == sorted(PASCAL_CLASSES)
+    assert (PASCAL_CLASSES[0], PASCAL_CLASSES[14]) == ("aeroplane", "person")
+    assert PASCAL_CLASSES[19] == "tvmonitor"
+
+
 def test_names():
     assert set(PRESETS) == {
         "yolact-nano",
@@ -18,6 +27,10 @@ def test_names():
         "yolact-base",
         "yolact-im400",
         "yolact-im700",
+        "yolact-darknet53",
+        "yolact-resnet50-pascal",
+        "yolact-plus-base",
+        "yolact-plus-resnet50",
     }
 
 
@@ -26,6 +39,7 @@ def test_names():
     [
         ("yolact-resnet50", "resnet50", 550, (24, 48, 96, 192, 384), 100),
         ("yolact-base", "resnet101", 550, (24, 48, 96, 192, 384), 100),
+        ("yolact-darknet53", "darknet53", 550, (24, 48, 96, 192, 384), 100),
         ("yolact-im400", "resnet101", 400, (17, 34, 69, 139, 279), 100),
         ("yolact-im700", "resnet101", 700, (30, 61, 122, 244, 488), 300),
     ],
@@ -40,6 +54,8 @@ def test_published_models(name, backbone, size, scales, max_mask_positives):
     assert recipe.model.anchors.ratios == (1, 0.5, 2)
     assert recipe.model.anchors.square
     assert recipe.model.block == "plain"
+    assert not recipe.model.mask_rescoring
+    assert recipe.model.deformable_interval == 0
     assert recipe.model.num_prototypes == 32
     assert (recipe.model.fpn_channels, recipe.model.protonet_channels) == (256, 256)
 
@@ -60,6 +76,41 @@ def test_published_models(name, backbone, size, scales, max_mask_positives):
     assert (detection.top_k, detection.max_detections) == (200, 100)
 
 
+def test_pascal():
+    recipe, coco = preset("yolact-resnet50-pascal"), preset("yolact-resnet50")
+    assert recipe.model.class_names == PASCAL_CLASSES
+    assert recipe.model.anchors.scales == ((32,), (64,), (128,), (256,), (512,))
+    assert recipe.model.anchors.ratios == (1, 0.5, 2)
+    assert not recipe.model.anchors.square
+    assert recipe.training.steps == 120_000
+    assert [step * 120_000 for step in recipe.training.lr_steps] == [60_000, 100_000]
+    assert replace(recipe.model, class_names=COCO_CLASSES, anchors=coco.model.anchors) == coco.model
+    assert replace(recipe.training, steps=800_000, lr_steps=coco.training.lr_steps) == coco.training
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "interval"),
+    [("yolact-plus-base", "yolact-base", 3), ("yolact-plus-resnet50", "yolact-resnet50", 1)],
+)
+def test_plus(name, plain, interval):
+    recipe, older = preset(name), preset(plain)
+    anchors = recipe.model.anchors
+    assert anchors.num_per_cell == 9
+    assert anchors.ratios == (1, 0.5, 2)
+    assert not anchors.square
+    for level, scale in zip(anchors.scales, (24, 48, 96, 192, 384), strict=True):
+        assert level == pytest.approx((scale, scale * 1.259921, scale * 1.587401))
+    assert recipe.model.mask_rescoring
+    assert recipe.model.deformable_interval == interval
+    assert recipe.training == older.training
+    assert recipe.training.loss.mask_iou_weight == 25
+    assert recipe.detection == older.detection
+    alike = replace(
+        recipe.model, anchors=older.model.anchors, mask_rescoring=False, deformable_interval=0
+    )
+    assert alike == older.model
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_takes_other_classes(name):
     recipe = preset(name, ["cat", "dog"])
@@ -73,6 +124,8 @@ def test_resized_to_an_oblong():
     assert recipe.model.anchors == preset("yolact-resnet50").model.anchors
     lower = preset("yolact-resnet50").resized((275, 1100))
     assert lower.model.anchors.scales == ((12,), (24,), (48,), (96,), (192,))
+    plus = preset("yolact-plus-base").resized((275, 275)).model.anchors
+    assert plus.scales[0] == pytest.approx((12, 15.119053, 19.048813))
 
 
 @pytest.mark.parametrize("name", PRESETS)

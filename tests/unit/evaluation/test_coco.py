@@ -365,6 +365,38 @@ def test_only_the_best_detections_of_an_image_and_class_count(max_detections, ap
     assert_equals_oracle(metrics, [right, *wrong], truth, max_detections)
 
 
+def test_masks_may_rank_by_scores_of_their_own():
+    """Two objects and a wrong detection between, before or behind them."""
+    truth = small_truth((1, 1, square(0, 0, 10), 0), (1, 1, square(30, 30, 20), 0))
+    results = [
+        {**result(1, 1, square(0, 0, 10), 0.9), "mask_score": 0.3},
+        {**result(1, 1, square(30, 30, 20), 0.8), "mask_score": 0.5},
+        {**result(1, 1, square(50, 0, 12), 0.7), "mask_score": 1.4},
+    ]
+
+    metrics = evaluate_results(results, truth)
+
+    assert metrics.box.ap == pytest.approx(1)
+    assert metrics.mask.ap == pytest.approx(2 / 3)
+    by_mask = [{**entry, "score": entry["mask_score"]} for entry in results]
+    assert metrics.box == evaluate_results([{**r, "mask_score": 0.1} for r in results], truth).box
+    assert metrics.mask.ap == pytest.approx(oracle(by_mask, truth, 100)["mask"]["ap"], abs=EXACT)
+    evaluator = CocoEvaluator(truth)
+    corners = [(x, y, x + w, y + h) for x, y, w, h in (entry["bbox"] for entry in results)]
+    evaluator.update(
+        1,
+        corners,
+        [entry["score"] for entry in results],
+        [1, 1, 1],
+        [entry["segmentation"] for entry in results],
+        [entry["mask_score"] for entry in results],
+    )
+    assert evaluator.compute() == metrics
+    # The best few count by each ranking of its own.
+    two = evaluate_results(results, truth, max_detections=2)
+    assert (two.box.ap, two.mask.ap) == (pytest.approx(1), pytest.approx(0.252475, abs=1e-6))
+
+
 def test_no_detections_give_zero():
     truth = small_truth((1, 1, square(0, 0, 10), 0), (1, 1, square(0, 20, 40), 0))
     evaluator = CocoEvaluator(truth)
@@ -529,6 +561,7 @@ def test_file_that_is_missing(tmp_path):
         ({"image_id": "7"}, "has the image_id '7', not a whole number."),
         ({"category_id": 1.5}, "has the category_id 1.5, not a whole number."),
         ({"score": float("nan")}, "has the score nan, not a finite number."),
+        ({"mask_score": None}, "has the mask_score None, not a finite number."),
         ({"score": "high"}, "has the score 'high', not a finite number."),
         ({"bbox": [0, 0, 9]}, "has the bbox [0, 0, 9], not four finite numbers."),
         ({"bbox": [0, 0, 9, -1]}, "has the bbox [0, 0, 9, -1], whose width or height is negative."),
@@ -652,10 +685,15 @@ def test_ground_truth_that_repeats_an_id(part, kind):
         ({"image_id": 9}, "The ground truth has no image 9."),
         ({"category_ids": [9]}, "A detection of image 1 has category 9, which does not exist."),
         ({"scores": [np.nan]}, "A detection of image 1 has a box or score that is not finite."),
+        (
+            {"mask_scores": [np.inf]},
+            "A detection of image 1 has a box or score that is not finite.",
+        ),
+        ({"mask_scores": [1, 2]}, "A detection of image 1 is incomplete: "),
         ({"boxes": [[0, 0, np.inf, 1]]}, "A detection of image 1 has a box or score that is not"),
         (
             {"masks": []},
-            "A detection of image 1 is incomplete: boxes, scores, categories and masks",
+            "A detection of image 1 is incomplete: boxes, scores, categories, masks and mask",
         ),
         (
             {"masks": [square(0, 0, 9, (32, 64))]},

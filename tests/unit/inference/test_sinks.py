@@ -18,6 +18,7 @@ def result(path):
     return Result(
         boxes=np.array([[2, 3, 8, 7], [0, 0, 1, 1]], np.float32),
         scores=np.array([0.9, 0.5], np.float32),
+        mask_scores=np.array([0.9, 0.5], np.float32),
         labels=np.array([1, 0]),
         names=("a/b", "nut"),
         masks=Masks.from_crops(crops, (20, 30)),

@@ -8,6 +8,7 @@ from oracles import matching as matching_oracle
 from yolact.config.training import LossConfig
 from yolact.losses.criterion import YolactCriterion
 from yolact.ops.anchors import generate_anchors
+from yolact.ops.masks import assemble_masks, crop_masks
 from yolact.structures import Predictions, Target
 
 CLASSES = 3
@@ -249,3 +250,70 @@ def test_a_diverged_network_gives_nan_and_not_an_error(name):
     diverged = replace(predictions, **{name: getattr(predictions, name) * float("nan")})
     losses = YolactCriterion(LossConfig())(diverged, (TWO,), ANCHORS)
     assert losses["mask"].isnan()
+
+
+class Judge(torch.nn.Module):
+    """Says for class c: ``weight`` times the mean of the mask, plus c."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.5).double())
+        self.seen = []
+
+    def forward(self, masks):
+        self.seen.append(masks)
+        return self.weight * masks.mean(dim=(1, 2))[:, None] + torch.arange(CLASSES)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_judge_of_masks_has_a_loss_in_every_batch(name):
+    targets = BATCHES[name]
+    judge, predictions = Judge(), random_predictions(len(targets))
+    plain = YolactCriterion(LossConfig())(predictions, targets, ANCHORS)
+    losses = YolactCriterion(LossConfig())(predictions, targets, ANCHORS, judge)
+    assert list(losses) == [*plain, "mask_iou"]
+    for term, loss in plain.items():
+        assert torch.equal(losses[term], loss)
+    losses["mask_iou"].backward()
+    assert judge.weight.grad.isfinite()
+
+
+def test_the_mask_iou_loss_by_hand():
+    """On 8 x 8 prototypes the first object has 20 pixels, too few; the second 7 x 6 = 42."""
+    masks = torch.zeros(2, 16, 16, dtype=torch.uint8)
+    masks[0, 0:8, 0:10] = 1
+    masks[1, 2:14, 2:16] = 1
+    boxes = torch.tensor([(0, 0, 10, 8), (2, 2, 16, 14)]).double() / 16
+    truth = Target(boxes, torch.tensor([1, 2]), masks, torch.zeros(2, dtype=torch.bool))
+    judge, predictions = Judge(), random_predictions(1)
+    config = LossConfig(mask_iou_weight=10.0)
+    loss = YolactCriterion(config)(predictions, (truth,), ANCHORS, judge)["mask_iou"]
+
+    matched = matching_oracle.match(ANCHORS.tolist(), boxes.tolist(), [])
+    positive = [a for a, m in enumerate(matched) if m >= 0]
+    second = [a for a in positive if matched[a] == 1]
+    assert 0 < len(second) < len(positive)
+    expected = 0.0
+    for i, a in enumerate(second):
+        soft = assemble_masks(predictions.prototypes[0], predictions.coefficients[0, a : a + 1])
+        soft = crop_masks(soft, boxes[1:])
+        torch.testing.assert_close(judge.seen[0][i], soft[0])
+        small = torch.zeros(8, 8, dtype=torch.bool)
+        small[1:7, 1:8] = True
+        found = soft[0] > 0.5
+        iou = ((found & small).sum() / (found | small).sum()).item()
+        said = 0.5 * soft.mean().item() + 2
+        expected += oracle.smooth_l1([said], [iou])
+    assert len(judge.seen[0]) == len(second)
+    assert loss.item() == pytest.approx(10 * expected / len(positive))
+    loss.backward()  # not detached (spec, appendix C 17)
+    assert predictions.prototypes.grad.any()
+    assert predictions.coefficients.grad.any()
+
+
+def test_a_diverged_network_has_no_mask_iou_either():
+    predictions = random_predictions(1)
+    diverged = replace(predictions, prototypes=predictions.prototypes * float("nan"))
+    large = target(((1, 1, 15, 15), 2, False))
+    losses = YolactCriterion(LossConfig())(diverged, (large,), ANCHORS, Judge())
+    assert losses["mask_iou"].isnan()

@@ -8,10 +8,12 @@ from yolact.losses.terms import (
     box_loss,
     class_loss,
     downscale_truth,
+    mask_iou_loss,
     mask_loss,
     mine_hard_negatives,
     semantic_loss,
 )
+from yolact.ops.masks import assemble_masks, crop_masks
 
 seeds = st.integers(0, 2**31)
 
@@ -102,7 +104,8 @@ def test_mask_loss_equals_the_oracle(positives, objects, seed):
         )
         for i, m in enumerate(matched.tolist())
     )
-    loss = mask_loss(prototypes, coefficients, boxes, masks, matched)
+    predicted = crop_masks(assemble_masks(prototypes, coefficients), boxes[matched])
+    loss = mask_loss(predicted, boxes[matched], masks[matched])
     assert loss.item() == pytest.approx(expected)
 
 
@@ -111,7 +114,8 @@ def test_truth_outside_the_padded_box_costs_100_a_pixel_and_has_no_gradient():
     masks = torch.zeros(1, 8, 8)
     masks[0, 0, 7] = 1  # far from the box
     box = torch.tensor([[0.0, 0.5, 0.25, 0.75]])  # 2 x 2 pixels; 3 columns x 4 rows when padded
-    loss = mask_loss(prototypes, torch.zeros(1, 1), box, masks, torch.tensor([0]))
+    predicted = crop_masks(assemble_masks(prototypes, torch.zeros(1, 1)), box)
+    loss = mask_loss(predicted, box, masks)
     assert loss.item() == pytest.approx((12 * 0.6931472 + 100) / 4)
     loss.backward()
     assert not prototypes.grad.any()
@@ -120,14 +124,34 @@ def test_truth_outside_the_padded_box_costs_100_a_pixel_and_has_no_gradient():
 def test_saturated_masks_have_finite_gradients():
     prototypes = torch.full((1, 8, 8), 1000.0, requires_grad=True)
     coefficients = torch.tensor([[1.0], [-1.0]], requires_grad=True)
-    box = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
-    masks = torch.zeros(1, 8, 8)
-    masks[0, 3:5, 3:5] = 1
-    loss = mask_loss(prototypes, coefficients, box, masks, torch.tensor([0, 0]))
+    boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]]).repeat(2, 1)
+    masks = torch.zeros(2, 8, 8)
+    masks[:, 3:5, 3:5] = 1
+    loss = mask_loss(crop_masks(assemble_masks(prototypes, coefficients), boxes), boxes, masks)
     loss.backward()
     assert loss.isfinite()
     assert prototypes.grad.isfinite().all()
     assert coefficients.grad.isfinite().all()
+
+
+def test_mask_iou_loss_by_hand():
+    predicted = torch.zeros(2, 4, 4)
+    predicted[0, :2] = 0.51  # 8 pixels
+    predicted[0, 3] = 0.5  # not above the threshold
+    predicted[1] = 0.9  # all 16
+    masks = torch.zeros(2, 4, 4)
+    masks[0, 1:3] = 1  # 8 pixels, 4 in common: 4 / 12
+    masks[1, 0] = 1  # 4 / 16
+    ious = torch.tensor([0.0, 2.25], requires_grad=True)
+    loss = mask_iou_loss(ious, predicted, masks)
+    assert loss.item() == pytest.approx(0.5 / 9 + (2 - 0.5))
+    loss.backward()
+    assert ious.grad.tolist() == pytest.approx([-1 / 3, 1])
+
+
+def test_mask_iou_loss_of_nothing():
+    nothing = torch.zeros(0, 4, 4)
+    assert mask_iou_loss(torch.zeros(0), nothing, nothing).item() == 0
 
 
 @settings(deadline=None, max_examples=40)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from yolact.config.model import ModelConfig
 from yolact.errors import UsageError
@@ -44,6 +45,32 @@ def test_only_resnets_take_widths():
         Backbone("mobilenetv3_small_100", (8, 16, 24, 32))
     with pytest.raises(UsageError, match="widths must be at least 2"):
         ModelConfig(class_names=("a",), backbone="resnet10t", backbone_widths=(0, 8, 8, 8))
+
+
+def test_darknet_as_published():
+    torch.manual_seed(0)
+    backbone = Backbone("darknet53").eval()
+    slopes = [m.negative_slope for m in backbone.modules() if isinstance(m, nn.LeakyReLU)]
+    assert slopes == [0.1] * (1 + 5 + 2 * 23)
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == len(slopes)
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-5, 0.1)}
+    # The last block adds its input and does not rectify the sum.
+    block = backbone.body.stages_4.blocks[3]
+    nn.init.ones_(block.conv2.bn.weight)
+    x = torch.randn(1, 1024, 2, 3)
+    with torch.inference_mode():
+        assert torch.equal(block(x), x + block.conv2(block.conv1(x)))
+        assert (block(x) < -0.5).any()
+
+
+def test_timms_own_darknet_is_another():
+    with torch.device("meta"):
+        backbone = Backbone("darknet53.c2ns_in1k")
+    slopes = {m.negative_slope for m in backbone.modules() if isinstance(m, nn.LeakyReLU)}
+    assert slopes == {0.01}
+    with pytest.raises(UsageError, match=r"the backbone darknet53\.c2ns_in1k"):
+        Backbone("darknet53", pretrained=True)
 
 
 def test_unknown_backbone():

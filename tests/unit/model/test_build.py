@@ -15,6 +15,9 @@ NAMES = {
     "yolact_base": "yolact-base",
     "yolact_im400": "yolact-im400",
     "yolact_im700": "yolact-im700",
+    "yolact_darknet53": "yolact-darknet53",
+    "yolact_plus_base": "yolact-plus-base",
+    "yolact_plus_resnet50": "yolact-plus-resnet50",
 }
 
 
@@ -70,19 +73,37 @@ def test_files_of_very_old_pytorch_fit_too(formula):
 
 
 @pytest.mark.parametrize(
-    ("name", "trainable", "backbone"),
-    [("yolact-resnet50", 31_164_943, 23_508_032), ("yolact-base", 50_157_071, 42_500_160)],
+    ("name", "trainable", "parts"),
+    [
+        ("yolact-resnet50", 31_164_943, {"backbone": 23_508_032}),
+        ("yolact-base", 50_157_071, {"backbone": 42_500_160}),
+        ("yolact-darknet53", 47_783_087, {"backbone": 40_584_928, "fpn": 3_409_920}),
+        (
+            "yolact-resnet50-pascal",
+            30_734_623,
+            {"backbone": 23_508_032, "head": 984_235, "semantic_head": 5_140},
+        ),
+        (
+            "yolact-plus-resnet50",
+            33_766_460,
+            {"backbone": 24_382_879, "head": 3_017_245, "mask_scorer": 108_560},
+        ),
+        (
+            "yolact-plus-base",
+            52_571_142,
+            {"backbone": 43_187_561, "head": 3_017_245, "mask_scorer": 108_560},
+        ),
+    ],
 )
-def test_number_of_parameters(name, trainable, backbone):
+def test_number_of_parameters(name, trainable, parts):
     model = on_meta(preset(name).model)
     assert sum(p.numel() for p in model.parameters()) == trainable
-    parts = {part: sum(p.numel() for p in m.parameters()) for part, m in model.named_children()}
-    assert parts == {
-        "backbone": backbone,
+    assert {part: sum(p.numel() for p in m.parameters()) for part, m in model.named_children()} == {
         "fpn": 3_868_672,
         "protonet": 2_368_544,
         "head": 1_399_135,
         "semantic_head": 20_560,
+        **parts,
     }
 
 
@@ -92,6 +113,8 @@ def test_number_of_parameters(name, trainable, backbone):
         ("yolact-resnet50", (69, 35, 18, 9, 5), 138, 19248),
         ("yolact-im400", (50, 25, 13, 7, 4), 100, 10077),
         ("yolact-im700", (88, 44, 22, 11, 6), 176, 30963),
+        ("yolact-darknet53", (69, 35, 18, 9, 5), 138, 19248),
+        ("yolact-plus-resnet50", (69, 35, 18, 9, 5), 138, 57744),
     ],
 )
 def test_sizes_of_the_published_models(name, sizes, prototypes, anchors):
@@ -150,6 +173,14 @@ def test_another_number_of_classes_changes_the_classifiers_only(number):
     }
 
 
+def test_another_number_of_classes_changes_the_judge_of_masks_too():
+    few = on_meta(narrow(mask_rescoring=True)).state_dict()
+    many = on_meta(replace(narrow(mask_rescoring=True), class_names=tuple("abcd"))).state_dict()
+    judge = {name for name in few if name.startswith("mask_scorer")}
+    changed = {name for name in judge if few[name].shape != many[name].shape}
+    assert changed == {"mask_scorer.project.weight", "mask_scorer.project.bias"}
+
+
 def test_anchors_are_no_weights():
     assert "anchors" not in on_meta(narrow()).state_dict()
 
@@ -157,7 +188,7 @@ def test_anchors_are_no_weights():
 @pytest.mark.parametrize("block", ["plain", "light"])
 def test_initial_weights(block):
     torch.manual_seed(0)
-    model = build_yolact(narrow(block=block, protonet_depth=2))
+    model = build_yolact(narrow(block=block, protonet_depth=2, mask_rescoring=True))
     for name, module in model.named_modules():
         if name.startswith("backbone") or not isinstance(module, nn.Conv2d):
             continue

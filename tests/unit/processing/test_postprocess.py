@@ -7,6 +7,7 @@ from oracles import nms as oracle
 from yolact.config.detection import DetectionConfig
 from yolact.ops.anchors import generate_anchors
 from yolact.ops.box_coding import decode_boxes
+from yolact.ops.masks import assemble_masks, crop_masks
 from yolact.processing.postprocess import postprocess, select_detections
 from yolact.structures import Predictions
 
@@ -37,7 +38,7 @@ def nothing_found(images):
 
 def assert_equal(one, other):
     for name, tensor in vars(one).items():
-        assert torch.equal(tensor, getattr(other, name)), name
+        assert tensor is getattr(other, name) or torch.equal(tensor, getattr(other, name)), name
 
 
 def test_a_batch_equals_its_pictures_one_by_one():
@@ -173,3 +174,29 @@ def test_half_precision_is_computed_in_single():
     half = Predictions(**{k: v if v is None else v.half() for k, v in vars(predictions).items()})
     single = Predictions(**{k: v if v is None else v.float() for k, v in vars(half).items()})
     assert_equal(postprocess(half, ANCHORS, CONFIG)[0], postprocess(single, ANCHORS, CONFIG)[0])
+
+
+def share_of_the_picture(masks):
+    """A judge whose verdict can be computed by hand: mean of the mask, times label + 1."""
+    return masks.mean(dim=(1, 2))[:, None] * torch.arange(1, 5)
+
+
+def test_masks_are_scored_after_the_crop_by_their_own_class():
+    predictions = random_predictions(2)
+    plain = postprocess(predictions, ANCHORS, CONFIG)
+    for before, after in zip(
+        plain, postprocess(predictions, ANCHORS, CONFIG, share_of_the_picture), strict=True
+    ):
+        assert before.mask_scores is None
+        assert_equal(replace(after, mask_scores=None), before)  # neither order nor scores change
+        assert len(after) > 10
+        for i in range(len(after)):
+            soft = assemble_masks(after.prototypes, after.coefficients[i : i + 1])
+            mean = crop_masks(soft, after.boxes[i : i + 1]).mean()
+            expected = after.scores[i] * mean * (after.labels[i] + 1)
+            torch.testing.assert_close(after.mask_scores[i], expected)
+
+
+def test_there_may_be_no_masks_to_score():
+    (found,) = postprocess(nothing_found(1), ANCHORS, CONFIG, share_of_the_picture)
+    assert found.mask_scores.shape == (0,)
