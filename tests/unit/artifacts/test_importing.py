@@ -222,7 +222,7 @@ def test_unusable_files_get_one_sentence(kind, verb, tmp_path, here, golden):
         torch.save({"fc.weight": torch.zeros(3)}, path)
     picture = golden / "image_480x640.png"
     words = ("models", "import", path) if verb == "import" else ("predict", path, picture)
-    done = here(*words, cwd=tmp_path)
+    done = here(*words)
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.startswith(f"yolact: {path} is no")
