@@ -9,6 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported
+
 import torch
 
 from yolact.data.generate import generate_dataset

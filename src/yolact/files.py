@@ -1,5 +1,6 @@
 """Writing files whole: a kill leaves either the old file or the new one, never half of one."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8, whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, hexadecimal. The file is never in memory as a whole."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

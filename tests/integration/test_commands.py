@@ -26,7 +26,7 @@ def test_help_is_light(command):
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in ("demo", "predict", "train", "eval", "data"):
+    for name in ("demo", "predict", "train", "eval", "models", "data"):
         assert f"  {name} " in done.stdout
 
 
@@ -43,7 +43,12 @@ def test_every_public_name_can_be_imported():
         (("fly",), 2, "no command 'fly'"),
         (("predict",), 2, "required: MODEL, SOURCE"),
         (("predict", "nowhere", "{image}"), 3, "there is no model nowhere"),
-        (("predict", "yolact-resnet50", "{image}"), 3, "needs weights"),
+        (("predict", "yolact-nano", "{image}"), 3, "needs weights"),
+        (("predict", "yolact-base", "{image}"), 3, "could not be fetched"),
+        (("models",), 2, "required: VERB"),
+        (("models", "info", "yolact-huge"), 2, "no model is called 'yolact-huge'"),
+        (("models", "import", "nothing.pth"), 3, "there is no file nothing.pth"),
+        (("models", "import", "x.pth", "--out", "x.zip"), 2, "must end in .safetensors"),
         (("predict", "{run}", "nothing.jpg"), 3, "nothing.jpg is no picture"),
         (("predict", "{run}", "{image}", "--save", "gif"), 2, "cannot save 'gif'"),
         (("predict", "{run}", "{image}", "--score", "7"), 2, "score must lie in [0, 1]"),

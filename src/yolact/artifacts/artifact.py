@@ -1,6 +1,9 @@
 """A trained model on disk: weights as safetensors with the metadata record inside. Never code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -8,9 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.config.model import ModelConfig
 from yolact.errors import CheckpointError, UsageError
 from yolact.files import replacing
-from yolact.model.build import build_yolact
+from yolact.model.build import build_skeleton
 from yolact.model.yolact import Yolact
 
 _KEY = "yolact"
@@ -30,6 +34,22 @@ def read_artifact(path: Path) -> tuple[dict[str, Tensor], ArtifactMetadata]:
         CheckpointError: If the file is missing, is no safetensors file, or was not written by this
             package.
     """
+    with _opened(path) as (file, metadata):
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+
+
+def read_metadata(path: Path) -> ArtifactMetadata:
+    """The record of an artifact alone; its tensors are not read.
+
+    Raises:
+        CheckpointError: As :func:`read_artifact`.
+    """
+    with _opened(path) as (_, metadata):
+        return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, ArtifactMetadata]]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}.")
     try:
@@ -37,8 +57,7 @@ def read_artifact(path: Path) -> tuple[dict[str, Tensor], ArtifactMetadata]:
             record = (file.metadata() or {}).get(_KEY)
             if record is None:
                 raise CheckpointError(f"{path} holds tensors but no yolact model record.")
-            metadata = ArtifactMetadata.from_json(record, str(path))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            yield file, ArtifactMetadata.from_json(record, str(path))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
@@ -50,29 +69,67 @@ def load_model(path: Path) -> tuple[Yolact, ArtifactMetadata]:
         CheckpointError: If the file cannot be read or its weights do not fit its own record.
     """
     weights, metadata = read_artifact(path)
+    return network_from(metadata.model, weights, str(path)), metadata
+
+
+def network_from(config: ModelConfig, weights: dict[str, Tensor], source: str) -> Yolact:
+    """The network of ``config`` made of these very tensors, in evaluation mode.
+
+    No second set of weights is ever in memory.
+
+    Args:
+        config: The architecture.
+        weights: A full set, by our names. The network keeps the tensors.
+        source: What messages call it.
+
+    Raises:
+        CheckpointError: If no such network can be built or the weights do not fit it.
+    """
     try:
-        model = build_yolact(metadata.model)
+        model = build_skeleton(config)
     except UsageError as error:
-        raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
-    load_weights(model, weights, str(path))
-    return model.eval(), metadata
+        raise CheckpointError(
+            f"{source} describes a model that cannot be built: {error}"
+        ) from error
+    load_weights(model, weights, source)
+    return model.eval()
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load a full set of weights, strictly.
+    """Load a full set of weights, strictly. A network on the meta device takes the tensors over.
 
     Raises:
-        CheckpointError: If names or shapes differ; the message names the first difference.
+        CheckpointError: If names or shapes differ; the message lists the differences.
+    """
+    check_weights(model, weights, source)
+    own = model.state_dict()
+    if any(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict({k: v.to(own[k].dtype) for k, v in weights.items()}, assign=True)
+    else:
+        model.load_state_dict(weights)
+
+
+def check_weights(model: torch.nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Make sure that names and shapes are exactly those of ``model``.
+
+    Raises:
+        CheckpointError: If they differ; the message lists the differences.
     """
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if missing := [name for name in expected if name not in weights]:
+        raise CheckpointError(f"{source} does not fit this model: it lacks {_listed(missing)}.")
     for name, shape in expected.items():
-        if name not in weights:
-            raise CheckpointError(f"{source} does not fit this model: it lacks {name}.")
         if weights[name].shape != shape:
             raise CheckpointError(
                 f"{source} does not fit this model: {name} is {tuple(weights[name].shape)}, "
                 f"{tuple(shape)} is needed."
             )
     if unknown := sorted(set(weights) - set(expected)):
-        raise CheckpointError(f"{source} does not fit this model: it has {unknown[0]} in excess.")
-    model.load_state_dict(weights)
+        raise CheckpointError(
+            f"{source} does not fit this model: it has {_listed(unknown)} in excess."
+        )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"

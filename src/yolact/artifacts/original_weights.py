@@ -48,14 +48,26 @@ _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 # Left-overs that the original deletes too (spec 2.3).
 _UNUSED = re.compile(r"backbone\.layer(?!s)|fpn\.downsample_layers\.([2-9]|\d\d)\.")
 
+_PARALLEL = "module."
+
 
 def read_original_weights(path: Path) -> dict[str, Tensor]:
     """Read a ``.pth`` state dict of the original, with the names of our :class:`Yolact`.
 
-    Only tensors are unpickled; nothing in the file is executed.
-
     Raises:
         CheckpointError: If the file is missing, broken, or holds keys that no model here has.
+    """
+    return rename_original_weights(read_original_state(path), str(path))
+
+
+def read_original_state(path: Path) -> dict[str, Tensor]:
+    """Read a ``.pth`` state dict of the original, with the names it has there.
+
+    Only tensors are unpickled; nothing in the file is executed. Each is read into memory once. The
+    prefix that DataParallel writes before every name is taken off.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds something else.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}.")
@@ -66,8 +78,12 @@ def read_original_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise CheckpointError(f"{path} is not a plain state dict of tensors.")
-    return rename_original_weights(state, str(path))
+        raise CheckpointError(
+            f"{path} is not a plain state dict of tensors: save model.state_dict() alone."
+        )
+    if all(key.startswith(_PARALLEL) for key in state):
+        return {key.removeprefix(_PARALLEL): tensor for key, tensor in state.items()}
+    return dict(state)
 
 
 def rename_original_weights(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:

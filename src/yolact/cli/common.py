@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,17 @@ def say(text: str) -> None:
 
 def metrics_table(metrics: "Metrics") -> str:
     """AP of masks and boxes, and of each class, as a table for people."""
-    table = Table("", "AP", "AP50", "AP75", "AP S", "AP M", "AP L", "AR", box=None)
-    for name, values in (("mask", metrics.mask), ("box", metrics.box)):
-        table.add_row(name, *_row(values))
+    rows = [("mask", *_row(metrics.mask)), ("box", *_row(metrics.box))]
     if len(metrics.per_class) > 1:
-        for name, one in metrics.per_class.items():
-            table.add_row(f"mask: {name}", *_row(one.mask))
+        rows += [(f"mask: {name}", *_row(one.mask)) for name, one in metrics.per_class.items()]
+    return table_text(("", "AP", "AP50", "AP75", "AP S", "AP M", "AP L", "AR"), rows)
+
+
+def table_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under a header, in columns, for people."""
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*row)
     console = Console(width=120, file=sys.stdout)
     with console.capture() as capture:
         console.print(table)

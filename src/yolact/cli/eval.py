@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL DATA",
         nargs="*",
         type=Path,
-        help="run directory, artifact or model name, then the data set; "
+        help="run directory, .safetensors or .pth file, or model name, then the data set; "
         "with --predictions the data set alone",
     )
     parser.add_argument("--split", default="val", help="default: %(default)s")

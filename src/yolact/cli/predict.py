@@ -8,7 +8,9 @@ from yolact.cli.common import add_json, add_model_use, answer, answer_json, prog
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("model", metavar="MODEL", help="run directory, artifact or model name")
+    parser.add_argument(
+        "model", metavar="MODEL", help="run directory, .safetensors or .pth file, or model name"
+    )
     parser.add_argument(
         "sources", metavar="SOURCE", nargs="+", help="picture, folder, pattern or URL"
     )

@@ -38,6 +38,14 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         deformable_interval=config.deformable_interval,
         pretrained=pretrained_backbone,
     )
+    with torch.device("cpu"):  # real in a skeleton too: no checkpoint holds them
+        anchors = generate_anchors(
+            levels,
+            config.anchors.scales,
+            config.anchors.ratios,
+            config.image_size,
+            square=config.anchors.square,
+        )
     model = Yolact(
         backbone=backbone,
         fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
@@ -60,18 +68,29 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
             config.block,
         ),
         semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),
-        anchors=generate_anchors(
-            levels,
-            config.anchors.scales,
-            config.anchors.ratios,
-            config.image_size,
-            square=config.anchors.square,
-        ),
+        anchors=anchors,
         mask_scorer=MaskScorer(config.num_classes) if config.mask_rescoring else None,
     )
     for name, part in model.named_children():
         if name != "backbone":
             part.apply(_initialize)
+    return model
+
+
+def build_skeleton(config: ModelConfig) -> Yolact:
+    """The network of ``config`` with shapes alone, on torch's meta device: no memory for weights.
+
+    It becomes real when a checkpoint's tensors take the place of its own. Where the backbone keeps
+    buffers that no checkpoint holds, the network is built with random weights instead.
+
+    Raises:
+        UsageError: As :func:`build_yolact`.
+    """
+    with torch.device("meta"):
+        model = build_yolact(config)
+    kept = model.state_dict().keys()
+    if any(buffer.is_meta and name not in kept for name, buffer in model.named_buffers()):
+        return build_yolact(config)
     return model
 
 
