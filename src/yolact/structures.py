@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from yolact.config.detection import Crop
+
 
 @dataclass(frozen=True)
 class Target:
@@ -64,6 +66,10 @@ class Detections:
     """(N, k)."""
     prototypes: Tensor
     """(k, h, w), shared by all detections of the image."""
+    crop: Crop = "hard"
+    """Where the masks end, see :class:`yolact.config.detection.DetectionConfig`."""
+    crop_margin: float = 0.0
+    """In fractions of the box's sides."""
 
     def __len__(self) -> int:
         """Number of detections."""
