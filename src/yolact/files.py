@@ -1,10 +1,12 @@
 """Writing files whole: a kill leaves either the old file or the new one, never half of one."""
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -31,6 +33,26 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` as UTF-8, whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing_list(path: str | os.PathLike[str]) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Write a JSON list piece by piece, whole at the end; none of it stays in memory.
+
+    Gives a function that appends entries to the list. If the block raises, ``path`` stays as it
+    was.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        separator = "["
+
+        def append(entries: Iterable[Any]) -> None:
+            nonlocal separator
+            for entry in entries:
+                file.write(separator + json.dumps(entry))
+                separator = ",\n"
+
+        yield append
+        file.write("[]" if separator == "[" else "]")
 
 
 def _umask() -> int:

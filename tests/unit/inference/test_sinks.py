@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from yolact.errors import UsageError
-from yolact.inference.sinks import FORMATS, ResultWriter
+from yolact.inference.sinks import FORMATS, ResultWriter, writing_server_files
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
 
@@ -51,3 +51,23 @@ def test_every_format(tmp_path):
 def test_unknown_format(tmp_path):
     with pytest.raises(UsageError, match="cannot save 'gif'"):
         ResultWriter(tmp_path, ["json", "gif"], ())
+
+
+def test_files_for_the_test_server(tmp_path):
+    entries = [
+        {
+            "image_id": 7,
+            "category_id": 18,
+            "bbox": [1.26, 2, 3.04, size],
+            "score": 0.5,
+            "segmentation": {"size": [20, 30], "counts": "x"},
+        }
+        for size in (4, 0)  # the second lies outside its picture
+    ]
+    with writing_server_files(tmp_path / "masks.json", tmp_path / "boxes.json") as add:
+        add(entries[:1])
+        add(entries[1:])
+    masks, boxes = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("masks", "boxes"))
+    common = {"image_id": 7, "category_id": 18, "score": 0.5}
+    assert masks == [common | {"segmentation": {"size": [20, 30], "counts": "x"}}]
+    assert boxes == [common | {"bbox": [1.3, 2, 3.0, 4]}]
