@@ -96,7 +96,8 @@ def writing_server_files(
     """Write what COCO's test server takes, a list with masks and one with boxes (spec 4.4).
 
     Gives a function that appends entries as ``Result.to_coco`` makes them. Boxes are rounded to a
-    tenth of a pixel; what has no area in the picture is left out.
+    tenth of a pixel; what has no area in the picture is left out. A mask that has a score of its
+    own (YOLACT++) has that one.
 
     Args:
         masks: The file of the segmentation results.
@@ -106,16 +107,13 @@ def writing_server_files(
 
         def add(entries: Iterable[dict[str, Any]]) -> None:
             for entry in entries:
+                common = {key: entry[key] for key in ("image_id", "category_id", "score")}
                 *corner, width, height = entry["bbox"]
                 if width * height > 0:
                     box = [round(value, 1) for value in (*corner, width, height)]
-                    add_masks([{key: entry[key] for key in entry if key != "bbox"}])
-                    add_boxes(
-                        [
-                            {key: entry[key] for key in ("image_id", "category_id", "score")}
-                            | {"bbox": box}
-                        ]
-                    )
+                    add_boxes([common | {"bbox": box}])
+                    score = entry.get("mask_score", entry["score"])
+                    add_masks([common | {"segmentation": entry["segmentation"], "score": score}])
 
         yield add
 
