@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,16 +60,21 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TINY_SETTINGS = {"size": 96, "batch_size": 4, "workers": 0, "validations": 1}
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """For trainings of seconds."""
+    return {"size": 96, "batch_size": 4, "workers": 0, "validations": 1}
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(
+    tiny_data: Path, tiny_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The run directory of a short training on ``tiny_data``."""
     from yolact.training.run import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    train(tiny_data, out=folder, steps=6, **TINY_SETTINGS)
+    train(tiny_data, out=folder, steps=6, **tiny_settings)
     return folder
 
 

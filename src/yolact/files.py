@@ -1,11 +1,13 @@
 """Writing files whole: a kill leaves either the old file or the new one, never half of one."""
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -38,6 +40,26 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, hexadecimal. The file is never in memory as a whole."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing_list(path: str | os.PathLike[str]) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Write a JSON list piece by piece, whole at the end; none of it stays in memory.
+
+    Gives a function that appends entries to the list. If the block raises, ``path`` stays as it
+    was.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        separator = "["
+
+        def append(entries: Iterable[Any]) -> None:
+            nonlocal separator
+            for entry in entries:
+                file.write(separator + json.dumps(entry))
+                separator = ",\n"
+
+        yield append
+        file.write("[]" if separator == "[" else "]")
 
 
 def _umask() -> int:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from yolact import files
 from yolact.errors import UsageError
-from yolact.ops.masks import CroppedMask, assemble_masks, binarize_in_image, crop_masks
+from yolact.ops.masks import CroppedMask, assemble_masks, binarize_in_image, confine_masks
 from yolact.ops.rle import RLE, crop_to_rle
 from yolact.structures import Detections
 from yolact.visualization.draw import draw_instances
@@ -154,9 +154,9 @@ class Masks:
             some = _take(self._detections, chunk)
             with torch.no_grad():
                 soft = assemble_masks(some.prototypes.float(), some.coefficients.float())
-                soft = crop_masks(soft, some.boxes)
+                soft, reach = confine_masks(soft, some.boxes, some.crop, some.crop_margin)
             for index, crop in zip(
-                chunk, binarize_in_image(soft, some.boxes, self._image_size), strict=True
+                chunk, binarize_in_image(soft, reach, self._image_size), strict=True
             ):
                 self._crops[index] = _trim(crop)
         if None not in self._crops:

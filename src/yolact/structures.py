@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from yolact.config.detection import Crop
+
 
 @dataclass(frozen=True)
 class Target:
@@ -67,6 +69,10 @@ class Detections:
     mask_scores: Tensor | None = None
     """(N,) score x predicted mask IoU, 0 or more, in no order; None if the model does not judge its
     masks."""
+    crop: Crop = "hard"
+    """Where the masks end, see :class:`yolact.config.detection.DetectionConfig`."""
+    crop_margin: float = 0.0
+    """In fractions of the box's sides."""
 
     def __len__(self) -> int:
         """Number of detections."""

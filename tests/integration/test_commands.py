@@ -55,6 +55,11 @@ def test_every_public_name_can_be_imported():
         (("predict", "{run}", "{image}", "--device", "warp"), 2, "no device 'warp'"),
         (("eval", "{run}"), 2, "name the data"),
         (("eval", "{run}", "nowhere"), 3, "no data folder nowhere"),
+        (("predict", "{run}", "{image}", "--classes", "ring,unicorn"), 2, "no class 'unicorn'"),
+        (("predict", "{run}", "{image}", "--crop", "soft"), 2, "give one above 0"),
+        (("eval", "{run}", "{data}", "--nms-iou", "2"), 2, "iou_threshold must lie in [0, 1]"),
+        (("eval", "{run}", "{data}", "--out", "x"), 2, "--out is where --save coco writes"),
+        (("eval", "--predictions", "x", "{data}", "--nms", "fast"), 2, "only --max-detections"),
         (("train", "nowhere"), 3, "no data folder nowhere"),
         (("train", "{data}", "--model", "yolact-huge"), 2, "no model is called 'yolact-huge'"),
         (("train", "{data}", "--batch-size", "0"), 2, "batch_size must be positive"),
@@ -132,6 +137,109 @@ def test_saved_results_score_the_same(command, tiny_run, tiny_data, tmp_path):
             assert again[kind][name] == pytest.approx(value, abs=1e-6)
     assert first["cost"]["images_per_second"] > 0
     assert first["cost"]["peak_memory_mib"] > 0
+
+
+def test_choices_of_detection_on_the_command_line(command, tiny_run, tiny_data, tmp_path):
+    image = tiny_data / "images" / "val_00003.jpg"
+    done = command(
+        "predict", tiny_run, image, "--out", tmp_path, "--save", "json", "--score", 0, "--json",
+        "--classes", "ring, rope", "--nms", "greedy", "--nms-iou", 0.7, "--max-detections", 6,
+        "--candidate-score", 0.01, "--crop", "soft", "--crop-margin", 0.2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (printed,) = json.loads(done.stdout)["results"]
+    result = yolact.load(tiny_run)(
+        str(image), score=0, classes=["ring", "rope"], nms="greedy", iou_threshold=0.7,
+        max_detections=6, score_threshold=0.01, crop="soft", crop_margin=0.2,
+    )  # fmt: skip
+    assert result.to_dict() == printed
+    assert {thing["name"] for thing in printed["objects"]} <= {"ring", "rope"}
+    assert len(printed["objects"]) == 6
+
+
+def test_evaluating_some_classes(command, tiny_run, tiny_data):
+    done = command(
+        "eval", tiny_run, tiny_data, "--classes", "ring,rope", "--nms", "greedy", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    metrics = yolact.evaluate(
+        yolact.load(tiny_run), tiny_data, classes=["ring", "rope"], nms="greedy"
+    )
+    assert list(printed["per_class"]) == list(metrics.per_class) == ["ring", "rope"]
+    assert printed["mask"]["ap"] == pytest.approx(metrics.mask.ap)
+
+
+@pytest.fixture
+def coco_folder(tiny_data, tmp_path):
+    """Generated pictures, laid out and named like COCO's own downloads."""
+    folder = tmp_path / "coco"
+    (folder / "annotations").mkdir(parents=True)
+    for name in ("train2017", "val2017", "test2017"):
+        (folder / name).symlink_to(tiny_data / "images")
+    document = json.loads((tiny_data / "annotations" / "instances_val.json").read_text())
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
+    del document["annotations"]
+    (folder / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_coco_as_downloaded(command, tiny_run, coco_folder, tiny_data):
+    first, again = (
+        command("eval", tiny_run, data, "--split", split, "--json")
+        for data, split in ((coco_folder, "val2017"), (tiny_data, "val"))
+    )
+    assert first.returncode == 0, first.stderr
+    first, again = json.loads(first.stdout), json.loads(again.stdout)
+    assert first["num_images"] == 12  # of which one is empty
+    assert (first["mask"], first["box"]) == (again["mask"], again["box"])
+
+
+def test_results_for_the_test_server_need_no_labels(command, tiny_run, coco_folder, tmp_path):
+    out = tmp_path / "server"
+    words = ("eval", tiny_run, coco_folder, "--split", "test-dev")
+    refused = command(*words)
+    assert refused.returncode == 2
+    assert "has no labels to compare with; --save coco" in refused.stderr
+    done = command(*words, "--save", "coco", "--out", out, "--max-detections", 5)
+    assert done.returncode == 0, done.stderr
+    assert "has no labels, so there is no AP" in done.stderr
+    assert "AP50" not in done.stdout
+    assert "images per second" in done.stdout
+    masks, boxes = (
+        json.loads((out / f"detections_test-dev2017_tiny-{shape}_results.json").read_text())
+        for shape in ("masks", "boxes")
+    )
+    assert {path.name for path in out.iterdir()} == {
+        f"detections_test-dev2017_tiny-{shape}_results.json" for shape in ("masks", "boxes")
+    }
+    assert len(masks) == len(boxes) > 12
+    assert set(masks[0]) == {"image_id", "category_id", "segmentation", "score"}
+    assert set(boxes[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert masks[0]["segmentation"]["size"] == [96, 128]
+    assert {entry["image_id"] for entry in masks} <= set(range(1, 13))
+
+
+def test_the_servers_files_score_the_same(command, tiny_run, coco_folder, tmp_path):
+    out = tmp_path / "server"
+    first = command("eval", tiny_run, coco_folder, "--save", "coco", "--out", out, "--json")
+    assert first.returncode == 0, first.stderr
+    results = out / "detections_val2017_tiny-masks_results.json"
+    again = command("eval", "--predictions", results, coco_folder, "--json")
+    assert again.returncode == 0, again.stderr
+    first, again = json.loads(first.stdout)["mask"], json.loads(again.stdout)["mask"]
+    assert first["ap"] == pytest.approx(again["ap"], abs=1e-6)
+
+
+def test_a_model_of_other_classes_is_refused(command, tiny_run, coco_folder):
+    path = coco_folder / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text())
+    for category in document["categories"]:
+        category["name"] += "!"
+    path.write_text(json.dumps(document))
+    done = command("eval", tiny_run, coco_folder)
+    assert done.returncode == 3
+    assert "not one class is the same" in done.stderr
 
 
 def test_eval_with_explicit_files_prints_a_table(command, tiny_run, tiny_data):

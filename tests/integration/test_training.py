@@ -19,8 +19,6 @@ from yolact.training import callbacks, module
 from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
-SHORT = {"size": 96, "batch_size": 4, "workers": 0, "validations": 1}
-
 
 def weights_of(folder):
     checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
@@ -61,9 +59,14 @@ def test_log_command_and_python_agree_on_ap(tiny_run, tiny_data, command):
         assert printed[kind]["ap"] == pytest.approx(values.ap, abs=1e-6)
 
 
-def test_it_learns(tiny_data, tmp_path, monkeypatch):
+def test_it_learns(tiny_data, tiny_settings, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "_LOG_EVERY_SECONDS", 0.0)
-    settings = SHORT | {"batch_size": 8, "steps": 40, "warmup_steps": 5, "augmentation": "none"}
+    settings = tiny_settings | {
+        "batch_size": 8,
+        "steps": 40,
+        "warmup_steps": 5,
+        "augmentation": "none",
+    }
     run = train(tiny_data, out=tmp_path / "run", **settings)
     rows = read_metrics(run.folder / "metrics.jsonl")
     losses = [row["loss/total"] for row in rows if "loss/total" in row]
@@ -71,8 +74,10 @@ def test_it_learns(tiny_data, tmp_path, monkeypatch):
     assert sum(losses[-3:]) / 3 < 0.6 * losses[0]
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tiny_data, tmp_path, monkeypatch):
-    settings = SHORT | {"steps": 5}
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    tiny_data, tiny_settings, tmp_path, monkeypatch
+):
+    settings = tiny_settings | {"steps": 5}
     train(tiny_data, out=tmp_path / "whole", **settings)
 
     stop_at = 4
@@ -99,7 +104,9 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(tiny_data, tmp_
     assert steps == sorted(steps)
 
 
-def test_non_finite_steps_are_skipped_counted_and_named(tiny_data, tmp_path, monkeypatch, capfd):
+def test_non_finite_steps_are_skipped_counted_and_named(
+    tiny_data, tiny_settings, tmp_path, monkeypatch, capfd
+):
     original = module.YolactCriterion.forward
     calls = []
 
@@ -109,7 +116,7 @@ def test_non_finite_steps_are_skipped_counted_and_named(tiny_data, tmp_path, mon
         return {k: v * float("nan") for k, v in losses.items()} if len(calls) == 2 else losses
 
     monkeypatch.setattr(module.YolactCriterion, "forward", poisoned)
-    run = train(tiny_data, out=tmp_path / "run", **SHORT | {"steps": 2})
+    run = train(tiny_data, out=tmp_path / "run", **tiny_settings | {"steps": 2})
     state, info = weights_of(run.folder)
     assert all(torch.isfinite(value).all() for value in state.values())
     ((step, images),) = info["skipped"]
@@ -120,7 +127,9 @@ def test_non_finite_steps_are_skipped_counted_and_named(tiny_data, tmp_path, mon
     assert str(sorted(images)) in said
 
 
-def test_training_that_only_skips_stops_with_a_sentence(tiny_data, tmp_path, monkeypatch):
+def test_training_that_only_skips_stops_with_a_sentence(
+    tiny_data, tiny_settings, tmp_path, monkeypatch
+):
     monkeypatch.setattr(module, "_MAX_SKIPS_IN_A_ROW", 3)
     monkeypatch.setattr(
         module.YolactCriterion,
@@ -128,7 +137,7 @@ def test_training_that_only_skips_stops_with_a_sentence(tiny_data, tmp_path, mon
         lambda self, p, t, a: {"box": p.box_offsets.sum() * float("inf")},
     )
     with pytest.raises(YolactError, match="3 steps in a row"):
-        train(tiny_data, out=tmp_path / "run", **SHORT | {"steps": 20})
+        train(tiny_data, out=tmp_path / "run", **tiny_settings | {"steps": 20})
 
 
 @pytest.fixture
@@ -145,8 +154,8 @@ def background_data(tiny_data, tmp_path):
     return folder
 
 
-def test_images_without_objects_train_as_background(background_data, tmp_path):
-    run = train(background_data, out=tmp_path / "run", **SHORT | {"steps": 4})
+def test_images_without_objects_train_as_background(background_data, tiny_settings, tmp_path):
+    run = train(background_data, out=tmp_path / "run", **tiny_settings | {"steps": 4})
     rows = [r for r in read_metrics(run.folder / "metrics.jsonl") if "loss/total" in r]
     assert rows[-1]["skipped_steps"] == 0
     assert rows[-1]["loss/class"] > 0

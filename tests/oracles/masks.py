@@ -24,6 +24,27 @@ def crop(mask: Grid, box: Box, padding: float = 1.0) -> Grid:
     ]
 
 
+def fade(mask: Grid, box: Box, margin: float, padding: float = 1.0) -> Grid:
+    """Whole inside the padded box, then falling linearly, to nothing after ``margin`` sides."""
+    height, width = len(mask), len(mask[0])
+    x1, x2 = sorted((box[0] * width, box[2] * width))
+    y1, y2 = sorted((box[1] * height, box[3] * height))
+
+    def share(cell: int, near: float, far: float) -> float:
+        distance = max(near - padding - cell, cell - far - padding, 0.0)
+        if distance == 0:
+            return 1.0
+        return max(1 - distance / (margin * (far - near)), 0.0) if far > near else 0.0
+
+    return [
+        [
+            value * min(share(column, x1, x2), share(row, y1, y2))
+            for column, value in enumerate(values)
+        ]
+        for row, values in enumerate(mask)
+    ]
+
+
 def resize(mask: Grid, size: tuple[int, int]) -> Grid:
     """Bilinear, half-pixel centres, without anti-aliasing."""
     height, width = len(mask), len(mask[0])

@@ -89,6 +89,14 @@ def test_detection_equals_the_original(golden):
     np.testing.assert_allclose(found.boxes, values["fast_boxes"], atol=1e-6)
 
 
+def test_cross_class_detection_equals_the_original(golden):
+    config = DetectionConfig(nms="cross-class", max_detections=200)
+    values, found = golden_detections(golden, config)
+    assert found.labels.tolist() == values["cross_classes"].tolist()
+    np.testing.assert_allclose(found.scores, values["cross_scores"], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes, values["cross_boxes"], atol=1e-6)
+
+
 def golden_losses(path):
     values = load(path)
     tensor = {

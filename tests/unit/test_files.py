@@ -1,9 +1,10 @@
+import json
 import os
 import stat
 
 import pytest
 
-from yolact.files import replacing, write_text
+from yolact.files import replacing, write_text, writing_list
 
 
 def names(folder):
@@ -90,3 +91,25 @@ def test_text_that_cannot_be_written_leaves_the_old_file(tmp_path):
         write_text(tmp_path / "a.txt", "half \ud800")
     assert (tmp_path / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("pieces", [[], [[]], [[1]], [[{"a": "ä"}, 2], [], [[3]]]])
+def test_a_list_is_written_piece_by_piece(tmp_path, pieces):
+    path = tmp_path / "a.json"
+    with writing_list(path) as append:
+        for piece in pieces:
+            append(piece)
+            assert not path.exists()
+    assert json.loads(path.read_text()) == [entry for piece in pieces for entry in piece]
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_half_a_list_is_not_left(tmp_path):
+    def write_half():
+        with writing_list(tmp_path / "a.json") as append:
+            append([1])
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        write_half()
+    assert names(tmp_path) == []

@@ -8,18 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from faster_coco_eval.core import mask as coco_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from torch.nn import functional as F
 
 from yolact import results
 from yolact.errors import UsageError
 from yolact.ops.masks import CroppedMask, assemble_masks, crop_masks
-from yolact.ops.rle import rle_to_bitmap
 from yolact.results import Masks, Polygon, Result
 from yolact.structures import Detections
 
@@ -130,12 +129,28 @@ class TestMasks:
         assert_same_pixels(bitmaps, straightforward(found, (height, width)))
         np.testing.assert_array_equal(masks.area(), bitmaps.sum(axis=(1, 2)))
         for index, rle in enumerate(masks.rle()):
-            np.testing.assert_array_equal(rle_to_bitmap(rle), bitmaps[index])
+            np.testing.assert_array_equal(coco_mask.decode(rle), bitmaps[index])
             np.testing.assert_array_equal(masks[index], bitmaps[index])
 
     def test_one_alone_has_the_same_pixels_as_among_all(self) -> None:
         for index, bitmap in enumerate(result_of_three().masks.numpy()):
             np.testing.assert_array_equal(result_of_three().masks[index], bitmap)
+
+    def test_masks_without_a_crop_are_the_networks_own(self) -> None:
+        found = replace(detections(THREE_BOXES), crop="none")
+        soft = assemble_masks(found.prototypes, found.coefficients)
+        large = F.interpolate(soft[None], SIZE, mode="bilinear", align_corners=False)[0].numpy()
+        assert_same_pixels(Masks(found, SIZE).numpy(), large)
+        assert_same_pixels(Masks(found, SIZE).select([2, 0]).numpy(), large[[2, 0]])
+
+    def test_a_margin_lets_masks_grow(self) -> None:
+        found = detections(THREE_BOXES)
+        areas = [
+            Masks(replace(found, crop=crop, crop_margin=margin), SIZE).area().sum()
+            for crop, margin in [("hard", 0.0), ("soft", 0.3), ("hard", 0.3), ("none", 0.0)]
+        ]
+        assert areas == sorted(areas)
+        assert len(set(areas)) == 4
 
     def test_crops_are_the_smallest_windows(self) -> None:
         bitmap = np.zeros((10, 12), dtype=np.bool_)
@@ -262,7 +277,7 @@ class TestResult:
         first = document["objects"][0]
         assert (first["label"], first["name"], first["score"]) == (0, "person", 0.9)
         assert len(first["box"]) == 4
-        np.testing.assert_array_equal(rle_to_bitmap(first["mask"]), result_of_three().masks[0])
+        np.testing.assert_array_equal(coco_mask.decode(first["mask"]), result_of_three().masks[0])
 
     def test_numbers_in_json_are_the_float32_numbers(self) -> None:
         result = result_of_three()

@@ -48,7 +48,7 @@ class ArtifactMetadata:
                 raise CheckpointError(f"{source} has unknown metadata: {sorted(unknown)}.")
             return cls(
                 model=ModelConfig(**model),
-                detection=DetectionConfig(**record["detection"]),
+                detection=DetectionConfig(**_tuples(record["detection"])),
                 category_ids=tuple(record["category_ids"]),
                 provenance=record["provenance"],
             )

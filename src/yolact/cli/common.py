@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from yolact.config.detection import Crop, Nms
 
 if TYPE_CHECKING:
     from yolact.data.coco import CocoInstances
@@ -37,6 +39,48 @@ def add_model_use(parser: argparse.ArgumentParser) -> None:
         help="pictures at a time (default: %(default)s)",
     )
     add_device(parser)
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """What is detected and where masks end; the destinations are those of DetectionOptions."""
+    group = parser.add_argument_group("detection", "The defaults are the model's own.")
+    group.add_argument(
+        "--classes",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        metavar="A,B,…",
+        help="only these classes, by name",
+    )
+    group.add_argument("--max-detections", type=int, metavar="N", help="best N of each picture")
+    group.add_argument(
+        "--nms",
+        choices=get_args(Nms),
+        help="fast: per class; cross-class: one class for each thing; greedy: for crowded scenes",
+    )
+    group.add_argument(
+        "--nms-iou",
+        type=float,
+        dest="iou_threshold",
+        metavar="X",
+        help="a box that overlaps a better one by more is dropped",
+    )
+    group.add_argument(
+        "--candidate-score",
+        type=float,
+        dest="score_threshold",
+        metavar="X",
+        help="what scores lower in every class is no candidate",
+    )
+    group.add_argument(
+        "--crop",
+        choices=get_args(Crop),
+        help="masks end at the box, fade out over the margin, or are not cropped",
+    )
+    group.add_argument(
+        "--crop-margin",
+        type=float,
+        metavar="X",
+        help="how far beyond the box a mask may reach, in fractions of the box's sides",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +142,12 @@ def _row(values: "AveragePrecision") -> list[str]:
 
 
 def load_split(
-    data: Path | None, split: str, images: Path | None, annotations: Path | None
+    data: Path | None,
+    split: str,
+    images: Path | None,
+    annotations: Path | None,
+    *,
+    needs_labels: bool = True,
 ) -> "CocoInstances":
     """The split that DATA, or ``--images`` with ``--annotations``, names.
 
@@ -110,9 +159,9 @@ def load_split(
     from yolact.errors import UsageError
 
     if data is not None and images is None and annotations is None:
-        return load_coco(*find_split(data, split))
+        return load_coco(*find_split(data, split), needs_labels=needs_labels)
     if data is None and images is not None and annotations is not None:
-        return load_coco(images, annotations)
+        return load_coco(images, annotations, needs_labels=needs_labels)
     raise UsageError("name the data by DATA alone, or by --images and --annotations together.")
 
 

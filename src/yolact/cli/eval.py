@@ -1,12 +1,14 @@
 """COCO box and mask AP of a model on a data set, or of anybody's COCO results file."""
 
 import argparse
-import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolact.cli.common import (
+    add_detection,
     add_json,
     add_model_use,
     add_split_files,
@@ -17,6 +19,14 @@ from yolact.cli.common import (
     progress_bar,
     say,
 )
+from yolact.config.detection import given_options
+
+if TYPE_CHECKING:
+    from yolact.data.coco import CocoInstances
+    from yolact.evaluation.coco import Metrics
+    from yolact.evaluation.run import Collect
+
+_FOR_SERVER = "coco"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions", type=Path, metavar="FILE", help="score this COCO results file instead"
     )
     parser.add_argument(
-        "--max-detections", type=int, metavar="N", help="per picture (default: the model's, 100)"
+        "--save",
+        metavar="FILE",
+        help="write the COCO results there; 'coco' writes the two files for COCO's test server "
+        "into --out",
     )
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the COCO results there")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="for --save coco (default: coco-results)"
+    )
+    add_detection(parser)
     add_model_use(parser)
     add_json(parser)
 
@@ -50,59 +66,107 @@ def run(arguments: argparse.Namespace) -> int:
     model = None if arguments.predictions or not targets else str(targets.pop(0))
     if len(targets) > 1 or (model is None and not arguments.predictions):
         raise UsageError("name MODEL and DATA, or --predictions FILE and DATA.")
+    if arguments.out is not None and arguments.save != _FOR_SERVER:
+        raise UsageError("--out is where --save coco writes.")
     instances = load_split(
-        targets[0] if targets else None, arguments.split, arguments.images, arguments.annotations
+        targets[0] if targets else None,
+        arguments.split,
+        arguments.images,
+        arguments.annotations,
+        needs_labels=model is None,
     )
-    if arguments.predictions:
-        from yolact.evaluation.coco import evaluate_results, load_results
-
-        metrics = evaluate_results(
-            load_results(arguments.predictions),
-            instances.ground_truth,
-            max_detections=arguments.max_detections or 100,
+    if not instances.has_labels and arguments.save is None:
+        raise UsageError(
+            f"{instances.source} has no labels to compare with; "
+            "--save coco writes results for COCO's test server."
         )
+    if model is None:
+        metrics = _evaluate_file(instances, arguments)
         document = metrics.to_dict()
     else:
-        assert model is not None
         metrics, document = _evaluate_model(model, instances, arguments)
+    if not instances.has_labels:
+        say(f"{instances.source} has no labels, so there is no AP.")
     if arguments.json:
         answer_json(document)
     else:
-        answer(metrics_table(metrics))
+        if instances.has_labels:
+            answer(metrics_table(metrics))
         for name, value in document.get("cost", {}).items():
             answer(f"{name.replace('_', ' ')}: {value}")
     return 0
 
 
+def _evaluate_file(instances: "CocoInstances", arguments: argparse.Namespace) -> "Metrics":
+    from yolact.errors import UsageError
+    from yolact.evaluation.coco import evaluate_results, load_results
+
+    options = given_options(vars(arguments))
+    if arguments.save is not None or options.keys() - {"max_detections"}:
+        raise UsageError("of the options of a model --predictions takes only --max-detections.")
+    return evaluate_results(
+        load_results(arguments.predictions),
+        instances.ground_truth,
+        max_detections=arguments.max_detections if "max_detections" in options else 100,
+    )
+
+
 def _evaluate_model(
-    name: str, instances: Any, arguments: argparse.Namespace
-) -> tuple[Any, dict[str, Any]]:
+    name: str, instances: "CocoInstances", arguments: argparse.Namespace
+) -> tuple["Metrics", dict[str, Any]]:
     from yolact.evaluation.memory import peak_memory_mib
-    from yolact.evaluation.run import evaluate_predictions
-    from yolact.files import write_text
+    from yolact.inference.evaluate import evaluate_model
     from yolact.inference.load import load
 
     model = load(name, weights=arguments.weights, device=arguments.device)
-    detection = model.detection(arguments.max_detections)
-    collected: list[dict[str, Any]] | None = [] if arguments.save else None
+    detection = model.detection(**given_options(vars(arguments)))
     started = time.monotonic()
-    with progress_bar("evaluating", len(instances.records)) as bar:
-        metrics = evaluate_predictions(
-            lambda pictures: model.detect(pictures, detection),
-            model.names,
+    with (
+        _saving(name, instances, arguments) as collect,
+        progress_bar("evaluating", len(instances.records)) as bar,
+    ):
+        metrics = evaluate_model(
+            model,
+            detection,
             instances,
-            max_detections=detection.max_detections,
             batch_size=arguments.batch,
             on_progress=bar.set,
-            collected=collected,
+            collect=collect,
         )
     seconds = time.monotonic() - started
-    if collected is not None:
-        write_text(arguments.save, json.dumps(collected))
-        say(f"results: {arguments.save}")
     cost = {
         "images_per_second": round(len(instances.records) / seconds, 2),
         "seconds": round(seconds, 2),
         "peak_memory_mib": peak_memory_mib(model.device),
     }
     return metrics, {**metrics.to_dict(), "cost": cost}
+
+
+@contextmanager
+def _saving(
+    name: str, instances: "CocoInstances", arguments: argparse.Namespace
+) -> Iterator["Collect | None"]:
+    """What takes the results while they come, if they are to be saved."""
+    from yolact.data.coco import split_name
+    from yolact.files import writing_list
+    from yolact.inference.sinks import writing_server_files
+
+    if arguments.save is None:
+        yield None
+        return
+    if arguments.save == _FOR_SERVER:
+        folder = arguments.out or Path("coco-results")
+        model = Path(name).resolve().name.removesuffix(".safetensors").removesuffix(".pth")
+        # The server asks for detections_[test set]_[algorithm]_results.json.
+        masks, boxes = files = [
+            folder / f"detections_{split_name(instances.source)}_{model}-{shape}_results.json"
+            for shape in ("masks", "boxes")
+        ]
+        with writing_server_files(masks, boxes) as collect:
+            yield collect
+    else:
+        files = [Path(arguments.save)]
+        with writing_list(files[0]) as collect:
+            yield collect
+    for file in files:
+        say(f"results: {file}")

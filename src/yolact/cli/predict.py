@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from yolact.cli.common import add_json, add_model_use, answer, answer_json, progress_bar, say
+from yolact.cli.common import (
+    add_detection,
+    add_json,
+    add_model_use,
+    answer,
+    answer_json,
+    progress_bar,
+    say,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score", type=float, default=0.15, help="only detections above it (default: %(default)s)"
     )
-    parser.add_argument("--max-detections", type=int, metavar="N", help="best N of each picture")
     parser.add_argument(
         "--save",
         default="overlay,json",
         metavar="LIST",
         help="of overlay, json, coco, masks, crops (default: %(default)s)",
     )
+    add_detection(parser)
     add_model_use(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict; a picture that cannot be read is reported and skipped, and the exit code is 1."""
+    from yolact.config.detection import given_options
     from yolact.errors import ImageError, UsageError
     from yolact.inference.load import load
     from yolact.inference.predictor import predict_files
@@ -52,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
                 model,
                 paths,
                 score=arguments.score,
-                max_detections=arguments.max_detections,
                 batch_size=arguments.batch,
+                **given_options(vars(arguments)),
             ),
             start=1,
         ):

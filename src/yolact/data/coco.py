@@ -3,7 +3,8 @@
 import json
 import reprlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,16 @@ class CocoInstances:
     records: tuple[ImageRecord, ...]
     ground_truth: dict[str, Any]
     """The parsed annotation file, for the evaluator."""
+    has_labels: bool = True
+    """False for a file that lists pictures and categories only, as of COCO's test sets."""
 
 
 def find_split(data: Path, split: str) -> tuple[Path, Path]:
     """Folder of pictures and annotation file of one split of ``data``.
 
     Looks for ``annotations/instances_<split>.json`` (also with a year, as COCO has it), with the
-    pictures in ``images/``, ``<split>/`` or ``<split><year>/``.
+    pictures in ``images/``, ``<split>/`` or ``<split><year>/``; then for ``image_info_…`` in the
+    same way, as of COCO's test sets. The pictures of ``test-dev2017`` are those of ``test2017``.
 
     Raises:
         DataError: If either is missing; the message says what was looked for.
@@ -69,20 +73,37 @@ def find_split(data: Path, split: str) -> tuple[Path, Path]:
     if not data.is_dir():
         raise DataError(f"there is no data folder {data}.")
     folder = data / "annotations"
-    found = [folder / f"instances_{split}.json", *sorted(folder.glob(f"instances_{split}20*.json"))]
+    found = [
+        path
+        for kind in ("instances", "image_info")
+        for path in (
+            folder / f"{kind}_{split}.json",
+            *sorted(folder.glob(f"{kind}_{split}20*.json")),
+        )
+    ]
     annotations = next((path for path in found if path.is_file()), None)
     if annotations is None:
         raise DataError(f"{data} has no annotations/instances_{split}.json.")
-    name = annotations.stem.removeprefix("instances_")
-    candidates = [data / name, data / "images" / name, data / "images" / split, data / "images"]
-    images = next((path for path in candidates if path.is_dir()), None)
+    name = split_name(annotations)
+    names = (name, f"images/{name}", f"images/{split}", name.replace("-dev", ""), "images")
+    images = next((data / folder for folder in names if (data / folder).is_dir()), None)
     if images is None:
         raise DataError(f"{data} has neither a folder {name} nor one called images.")
     return images, annotations
 
 
-def load_coco(images: Path, annotations: Path) -> CocoInstances:
+def split_name(annotations: Path) -> str:
+    """What an annotation file calls its split: ``val2017`` of ``instances_val2017.json``."""
+    return annotations.stem.removeprefix("instances_").removeprefix("image_info_")
+
+
+def load_coco(images: Path, annotations: Path, *, needs_labels: bool = True) -> CocoInstances:
     """Read and check an annotation file and the headers of its pictures.
+
+    Args:
+        images: Folder of the pictures.
+        annotations: COCO instances file.
+        needs_labels: Refuse a file without annotations, as of COCO's test sets.
 
     Raises:
         DataError: At the first thing that cannot be true, with file and object named: broken JSON,
@@ -90,6 +111,11 @@ def load_coco(images: Path, annotations: Path) -> CocoInstances:
             picture's, an object without box or segmentation, or with one that cannot be read.
     """
     document = _parse(annotations)
+    has_labels = needs_labels or "annotations" in document
+    if not has_labels:
+        document["annotations"] = []
+    for key in ("images", "annotations", "categories"):
+        _check_list(document, key, annotations)
     category_ids, class_names = _categories(document, annotations)
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
     by_image: dict[int, list[Annotation]] = {}
@@ -123,7 +149,42 @@ def load_coco(images: Path, annotations: Path) -> CocoInstances:
         )
         for image in document["images"]
     )
-    return CocoInstances(annotations, class_names, category_ids, records, document)
+    return CocoInstances(annotations, class_names, category_ids, records, document, has_labels)
+
+
+def keep_classes(instances: CocoInstances, names: Collection[str]) -> CocoInstances:
+    """The same pictures with the objects of some classes only, labels numbered anew.
+
+    Raises:
+        DataError: If the data has none of these classes.
+    """
+    kept = [label for label, name in enumerate(instances.class_names) if name in names]
+    if not kept:
+        raise DataError(f"{instances.source} has no class {' or '.join(sorted(names))}.")
+    label_of = {label: new for new, label in enumerate(kept)}
+    category_ids = tuple(instances.category_ids[label] for label in kept)
+    truth = instances.ground_truth
+    return replace(
+        instances,
+        class_names=tuple(instances.class_names[label] for label in kept),
+        category_ids=category_ids,
+        records=tuple(
+            replace(
+                record,
+                annotations=tuple(
+                    replace(a, label=label_of[a.label])
+                    for a in record.annotations
+                    if a.label in label_of
+                ),
+            )
+            for record in instances.records
+        ),
+        ground_truth=truth
+        | {
+            "categories": [c for c in truth["categories"] if c["id"] in category_ids],
+            "annotations": [a for a in truth["annotations"] if a["category_id"] in category_ids],
+        },
+    )
 
 
 def decode_mask(segmentation: Any, height: int, width: int) -> CroppedMask:
@@ -204,13 +265,15 @@ def _parse(path: Path) -> dict[str, Any]:
             f"{path} is no COCO instances file: it holds a {type(document).__name__}, not an "
             "object with images, annotations and categories."
         )
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(document.get(key), list):
-            raise DataError(f"{path} is no COCO instances file: it has no list called {key}.")
-        for index, entry in enumerate(document[key]):
-            if not isinstance(entry, dict):
-                raise DataError(f"{path}: {key}[{index}] is not an object but {_shown(entry)}.")
     return document
+
+
+def _check_list(document: dict[str, Any], key: str, path: Path) -> None:
+    if not isinstance(document.get(key), list):
+        raise DataError(f"{path} is no COCO instances file: it has no list called {key}.")
+    for index, entry in enumerate(document[key]):
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}: {key}[{index}] is not an object but {_shown(entry)}.")
 
 
 def _categories(document: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -40,6 +40,7 @@ _PERIOD, _EMPTY_AT, _CROWD_AT = 30, 11, 5
 _SUPERSAMPLING = 3
 _MARGIN = 14  # pixels around an object that its shadow may darken
 _MIN_POLYGON_IOU = 0.97
+_MAX_POLYGON_SHIFT = 1  # pixels by which the box of the polygons may differ
 
 
 # --- Placing ------------------------------------------------------------------------------------
@@ -281,8 +282,12 @@ def _segmentation(mask: Bools) -> list[list[float]] | dict[str, Any]:
         simple = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
         polygons = [((points + 0.5) / 2).ravel().tolist() for points in simple]
         if all(len(polygon) >= 6 for polygon in polygons):
-            parts = coco_mask.frPyObjects(polygons, *mask.shape)
-            if coco_mask.iou([coco_mask.merge(parts)], [encoded], [0])[0, 0] > _MIN_POLYGON_IOU:
+            drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, *mask.shape))
+            shift = np.abs(coco_mask.toBbox(drawn) - coco_mask.toBbox(encoded)).max()
+            if (
+                coco_mask.iou([drawn], [encoded], [0])[0, 0] > _MIN_POLYGON_IOU
+                and shift <= _MAX_POLYGON_SHIFT
+            ):
                 return polygons
     return encoded
 

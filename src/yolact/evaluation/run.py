@@ -13,6 +13,7 @@ from yolact.evaluation.coco import CocoEvaluator, Metrics
 from yolact.results import Result
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Result]]
+Collect = Callable[[list[dict[str, Any]]], object]
 
 
 def evaluate_predictions(
@@ -23,18 +24,19 @@ def evaluate_predictions(
     max_detections: int,
     batch_size: int,
     on_progress: Callable[[int], None] | None = None,
-    collected: list[dict[str, Any]] | None = None,
+    collect: Collect | None = None,
 ) -> Metrics:
     """COCO metrics of ``predict`` on every picture of ``instances``.
 
     Args:
         predict: RGB uint8 pictures -> one result each, scores not yet filtered for display.
         class_names: The model's classes by label; matched with the data's by name.
-        instances: Pictures and truth. Pictures without objects count.
+        instances: Pictures and truth. Pictures without objects count; without any truth there is
+            nothing to measure, and every number is None.
         max_detections: Per image.
         batch_size: Pictures per call of ``predict``.
         on_progress: Called with the number of pictures done.
-        collected: If given, the COCO results entries are appended to it.
+        collect: Called with the COCO results entries of each picture.
 
     Raises:
         DataError: If model and data have no class in common.
@@ -48,16 +50,17 @@ def evaluate_predictions(
             ids = category_ids[result.labels]
             result = result[ids >= 0]  # what the data cannot judge does not count against it
             ids = ids[ids >= 0]
-            evaluator.update(
-                record.image_id,
-                result.boxes,
-                result.scores,
-                ids,
-                result.masks.rle(),
-                result.mask_scores,
-            )
-            if collected is not None:
-                collected += result.to_coco(record.image_id, category_ids.tolist())
+            if instances.has_labels:  # else the evaluator would only fill the memory
+                evaluator.update(
+                    record.image_id,
+                    result.boxes,
+                    result.scores,
+                    ids,
+                    result.masks.rle(),
+                    result.mask_scores,
+                )
+            if collect is not None:
+                collect(result.to_coco(record.image_id, category_ids.tolist()))
         done += len(records)
         if on_progress is not None:
             on_progress(done)

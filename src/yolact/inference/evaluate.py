@@ -1,11 +1,14 @@
 """``evaluate``: COCO numbers of a loaded model on a data set, in one call."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
-from yolact.data.coco import find_split, load_coco
+from yolact.config.detection import DetectionConfig, DetectionOptions
+from yolact.data.coco import CocoInstances, find_split, keep_classes, load_coco
 from yolact.evaluation.coco import Metrics
-from yolact.evaluation.run import evaluate_predictions
+from yolact.evaluation.run import Collect, evaluate_predictions
 from yolact.inference.predictor import Predictor
 
 
@@ -14,8 +17,8 @@ def evaluate(
     data: str | os.PathLike[str],
     *,
     split: str = "val",
-    max_detections: int | None = None,
     batch_size: int = 4,
+    **options: Unpack[DetectionOptions],
 ) -> Metrics:
     """COCO box and mask AP, the same numbers as ``yolact eval`` and the training log give.
 
@@ -23,18 +26,50 @@ def evaluate(
         model: From :func:`yolact.load`.
         data: Folder in COCO format.
         split: Which part of it.
-        max_detections: Per picture; the model's own limit by default.
         batch_size: Pictures at a time through the network.
+        options: As when the model is called; only ``classes`` are measured where they are given.
 
     Raises:
         DataError: If the data cannot be used, or shares no class with the model.
         ImageError: If a picture cannot be decoded.
+        UsageError: If an option is out of range, or the model knows no such class.
     """
-    detection = model.detection(max_detections)
+    detection = model.detection(**options)
+    instances = load_coco(*find_split(Path(data), split))
+    return evaluate_model(model, detection, instances, batch_size=batch_size)
+
+
+def evaluate_model(
+    model: Predictor,
+    detection: DetectionConfig,
+    instances: CocoInstances,
+    *,
+    batch_size: int,
+    on_progress: Callable[[int], None] | None = None,
+    collect: Collect | None = None,
+) -> Metrics:
+    """Metrics of a model on a data set already read: for Python, command and training alike.
+
+    Args:
+        model: What predicts.
+        detection: How; only its ``labels`` are measured where it has any.
+        instances: Pictures, and the truth if there is one.
+        batch_size: Pictures at a time through the network.
+        on_progress: As in :func:`evaluate_predictions`.
+        collect: As in :func:`evaluate_predictions`.
+
+    Raises:
+        DataError: If the data has none of the model's classes, or none of those wanted.
+        ImageError: If a picture cannot be decoded.
+    """
+    if detection.labels is not None:
+        instances = keep_classes(instances, {model.names[label] for label in detection.labels})
     return evaluate_predictions(
         lambda pictures: model.detect(pictures, detection),
         model.names,
-        load_coco(*find_split(Path(data), split)),
+        instances,
         max_detections=detection.max_detections,
         batch_size=batch_size,
+        on_progress=on_progress,
+        collect=collect,
     )

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from yolact.artifacts.metadata import ArtifactMetadata
-from yolact.config.detection import DetectionConfig
+from yolact.config.detection import DetectionConfig, DetectionOptions
 from yolact.errors import ImageError, UsageError
 from yolact.inference.sources import Source, load_picture, source_path
 from yolact.model.yolact import Yolact
@@ -41,32 +41,34 @@ class Predictor:
 
     @overload
     def __call__(
-        self, source: Source, *, score: float = ..., max_detections: int | None = ...
+        self, source: Source, *, score: float = ..., **options: Unpack[DetectionOptions]
     ) -> Result: ...
     @overload
     def __call__(
-        self, source: list[Source], *, score: float = ..., max_detections: int | None = ...
+        self, source: list[Source], *, score: float = ..., **options: Unpack[DetectionOptions]
     ) -> list[Result]: ...
     def __call__(
         self,
         source: Source | list[Source],
         *,
         score: float = DISPLAY_SCORE,
-        max_detections: int | None = None,
+        **options: Unpack[DetectionOptions],
     ) -> Result | list[Result]:
         """Segment one picture, or each of a list.
 
         Args:
             source: A path, a web address, a PIL image, or an RGB uint8 array (H, W, 3).
             score: Only detections above it, in [0, 1].
-            max_detections: At most so many, best first; the model's own limit by default.
+            options: ``classes`` (names), ``max_detections``, ``nms``, ``iou_threshold``,
+                ``score_threshold``, ``crop`` and ``crop_margin`` in place of the model's own; see
+                :class:`yolact.config.detection.DetectionConfig`.
 
         Raises:
             ImageError: If a picture cannot be read.
-            UsageError: If a number is out of range.
+            UsageError: If a number is out of range, or the model knows no such class.
         """
         sources = source if isinstance(source, list) else [source]
-        results = list(self.stream(sources, score=score, max_detections=max_detections))
+        results = list(self.stream(sources, score=score, **options))
         return results if isinstance(source, list) else results[0]
 
     def stream(
@@ -74,24 +76,38 @@ class Predictor:
         sources: Iterable[Source],
         *,
         score: float = DISPLAY_SCORE,
-        max_detections: int | None = None,
         batch_size: int = 1,
+        **options: Unpack[DetectionOptions],
     ) -> Iterator[Result]:
         """Segment pictures one after the other, ``batch_size`` at a time through the network."""
         if not 0 <= score <= 1:
             raise UsageError(f"score must lie in [0, 1], not {score}.")
-        detection = self.detection(max_detections)
+        detection = self.detection(**options)
         waiting = iter(sources)
         while batch := list(islice(waiting, batch_size)):
             pictures = [load_picture(source) for source in batch]
             for given, result in zip(batch, self.detect(pictures, detection), strict=True):
                 yield replace(result.filter(score), path=source_path(given))
 
-    def detection(self, max_detections: int | None = None) -> DetectionConfig:
-        """The model's thresholds, with another limit where one is given."""
-        if max_detections is None:
-            return self.metadata.detection
-        return replace(self.metadata.detection, max_detections=max_detections)
+    def detection(self, **options: Unpack[DetectionOptions]) -> DetectionConfig:
+        """The model's own choices of detection, with those given in their place.
+
+        Raises:
+            UsageError: If a value is out of range, or the model knows no such class.
+        """
+        changes: dict[str, Any] = {k: value for k, value in options.items() if value is not None}
+        classes = changes.pop("classes", None)
+        if classes is not None:
+            changes["labels"] = self._labels([classes] if isinstance(classes, str) else classes)
+        return replace(self.metadata.detection, **changes)
+
+    def _labels(self, classes: Sequence[str]) -> tuple[int, ...]:
+        for name in classes:
+            if name not in self.names:
+                raise UsageError(
+                    f"the model knows no class {name!r}; it knows {', '.join(self.names)}."
+                )
+        return tuple(label for label, name in enumerate(self.names) if name in classes)
 
     def detect(
         self, pictures: Sequence[NDArray[np.uint8]], detection: DetectionConfig
@@ -118,8 +134,8 @@ def predict_files(
     sources: Sequence[str | Path],
     *,
     score: float = DISPLAY_SCORE,
-    max_detections: int | None = None,
     batch_size: int = 1,
+    **options: Unpack[DetectionOptions],
 ) -> Iterator[tuple[str | Path, Result | ImageError]]:
     """Segment picture files; one that cannot be read yields its error and the rest goes on.
 
@@ -127,8 +143,8 @@ def predict_files(
         model: What predicts.
         sources: Picture files and web addresses.
         score: Only detections above it, in [0, 1].
-        max_detections: At most so many per picture.
         batch_size: Pictures at a time through the network.
+        options: As in :meth:`Predictor.__call__`.
 
     Yields:
         Every source in order with its result or its error.
@@ -137,9 +153,7 @@ def predict_files(
         batch = sources[start : start + batch_size]
         pictures = [_read_or_error(source) for source in batch]
         readable = [p for p in pictures if not isinstance(p, ImageError)]
-        results = model.stream(
-            readable, score=score, max_detections=max_detections, batch_size=batch_size
-        )
+        results = model.stream(readable, score=score, batch_size=batch_size, **options)
         for source, picture in zip(batch, pictures, strict=True):
             if isinstance(picture, ImageError):
                 yield source, picture

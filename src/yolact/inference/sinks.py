@@ -1,7 +1,8 @@
 """Results to files: overlays, JSON, COCO results, mask pictures, cut-outs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from yolact.errors import UsageError
-from yolact.files import replacing, write_text
+from yolact.files import replacing, write_text, writing_list
 from yolact.results import Result
 
 FORMATS = ("overlay", "json", "coco", "masks", "crops")
@@ -86,6 +87,35 @@ class ResultWriter:
         label = result.names[result.labels[index]].replace("/", "-")
         with replacing(self._path(kind, name, f"{index:03d}-{label}.png")) as temporary:
             picture.save(temporary)
+
+
+@contextmanager
+def writing_server_files(
+    masks: Path, boxes: Path
+) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
+    """Write what COCO's test server takes, a list with masks and one with boxes (spec 4.4).
+
+    Gives a function that appends entries as ``Result.to_coco`` makes them. Boxes are rounded to a
+    tenth of a pixel; what has no area in the picture is left out. A mask that has a score of its
+    own (YOLACT++) has that one.
+
+    Args:
+        masks: The file of the segmentation results.
+        boxes: The file of the box results.
+    """
+    with writing_list(masks) as add_masks, writing_list(boxes) as add_boxes:
+
+        def add(entries: Iterable[dict[str, Any]]) -> None:
+            for entry in entries:
+                common = {key: entry[key] for key in ("image_id", "category_id", "score")}
+                *corner, width, height = entry["bbox"]
+                if width * height > 0:
+                    box = [round(value, 1) for value in (*corner, width, height)]
+                    add_boxes([common | {"bbox": box}])
+                    score = entry.get("mask_score", entry["score"])
+                    add_masks([common | {"segmentation": entry["segmentation"], "score": score}])
+
+        yield add
 
 
 def _cut_out(result: Result, index: int) -> Image.Image | None:

@@ -21,6 +21,15 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     )
 
 
+def grow_boxes(boxes: Tensor, margin: float) -> Tensor:
+    """Move every edge of boxes ``(N, 4)`` outwards by ``margin`` times the side across it.
+
+    The corners may come in either order.
+    """
+    reach = (boxes[:, 2:] - boxes[:, :2]) * margin
+    return torch.cat((boxes[:, :2] - reach, boxes[:, 2:] + reach), dim=1)
+
+
 def box_area(boxes: Tensor) -> Tensor:
     """Area of boxes ``(..., 4)`` -> ``(...)``; a box of zero width has none."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from yolact.config.detection import Crop
+from yolact.ops.boxes import grow_boxes
+
 
 class CroppedMask(NamedTuple):
     """A binary mask stored only where it can be true."""
@@ -59,10 +62,57 @@ def crop_masks(masks: Tensor, boxes: Tensor, padding: float = 1.0) -> Tensor:
     """Set masks ``(N, h, w)`` to zero outside their boxes ``(N, 4)``, given as fractions."""
     _, height, width = masks.shape
     left, top, right, bottom = crop_bounds(boxes, height, width, padding).T[:, :, None, None]
-    columns = torch.arange(width, device=masks.device, dtype=boxes.dtype)[None, None, :]
-    rows = torch.arange(height, device=masks.device, dtype=boxes.dtype)[None, :, None]
+    columns, rows = _cells(height, width, boxes)
     inside: Tensor = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
     return masks * inside
+
+
+def fade_masks(masks: Tensor, boxes: Tensor, margin: float, padding: float = 1.0) -> Tensor:
+    """Let masks fade out around their boxes, where :func:`crop_masks` ends them at once.
+
+    Args:
+        masks: (N, h, w) probabilities.
+        boxes: (N, 4) as fractions.
+        margin: Outside of its box a mask falls linearly, and is zero from this fraction of the
+            box's side on. In a corner the direction counts in which the cell is farther out.
+        padding: Cells around the box that still count as inside.
+    """
+    _, height, width = masks.shape
+    left, top, right, bottom = crop_bounds(boxes, height, width, padding).T[:, :, None, None]
+    columns, rows = _cells(height, width, boxes)
+    cells = (boxes[:, 2:] - boxes[:, :2]).abs() * boxes.new_tensor((width, height)) * margin
+    # A box without a side has no margin: nothing must be divided by zero, and the rest is far out.
+    reach_x, reach_y = cells.clamp(min=1e-6).T[:, :, None, None]
+    outside_x = torch.maximum(left - columns, columns - right) / reach_x
+    outside_y = torch.maximum(top - rows, rows - bottom) / reach_y
+    return masks * (1 - torch.maximum(outside_x, outside_y)).clamp(0, 1)
+
+
+def confine_masks(masks: Tensor, boxes: Tensor, crop: Crop, margin: float) -> tuple[Tensor, Tensor]:
+    """End masks around their boxes in one of three ways (spec 4.2 has ``hard`` without margin).
+
+    Args:
+        masks: (N, h, w) probabilities.
+        boxes: (N, 4) as fractions.
+        crop: ``hard``, ``soft`` or ``none``; see :class:`yolact.config.detection.DetectionConfig`.
+        margin: Fraction of the box's sides.
+
+    Returns:
+        The masks, and (N, 4) the boxes they end at, for :func:`binarize_in_image`.
+    """
+    if crop == "none":
+        return masks, boxes.new_tensor((0.0, 0.0, 1.0, 1.0)).expand_as(boxes)
+    reach = grow_boxes(boxes, margin)
+    if crop == "soft":
+        masks = fade_masks(masks, boxes, margin)
+    return crop_masks(masks, reach), reach
+
+
+def _cells(height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns (1, 1, w) and rows (1, h, 1) of a grid."""
+    columns = torch.arange(width, device=like.device, dtype=like.dtype)[None, None, :]
+    rows = torch.arange(height, device=like.device, dtype=like.dtype)[None, :, None]
+    return columns, rows
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -84,7 +134,7 @@ def binarize_in_image(
 
     Args:
         masks: (N, h, w) probabilities, already cropped.
-        boxes: (N, 4) x1 y1 x2 y2 as fractions: those the masks were cropped with.
+        boxes: (N, 4) x1 y1 x2 y2 as fractions: where the masks end, give or take a cell.
         image_size: (height, width) of the image.
         threshold: Above it a pixel belongs to the object.
     """

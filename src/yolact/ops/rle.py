@@ -82,11 +82,6 @@ def decode_runs(rle: Mapping[str, Any]) -> list[int]:
     return runs
 
 
-def rle_to_bitmap(rle: RLE) -> NDArray[np.bool_]:
-    """Decode to a (height, width) bitmap of the whole image."""
-    return np.asarray(coco_mask.decode(dict(rle)), dtype=np.bool_)
-
-
 def _run_lengths(mask: CroppedMask, height: int, width: int) -> NDArray[np.int64]:
     """Lengths of the runs of 0, 1, 0, 1, … in the image read column by column."""
     rows, columns = mask.bitmap.shape

@@ -1,15 +1,18 @@
-"""From Predictions to Detections: softmax, filter, decode, Fast NMS (spec 4.1)."""
+"""From Predictions to Detections: softmax, filter, decode, NMS (spec 4.1)."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from yolact.config.detection import DetectionConfig
 from yolact.ops.box_coding import decode_boxes
 from yolact.ops.masks import assemble_masks, crop_masks
-from yolact.ops.nms import fast_nms
+from yolact.ops.nms import cross_class_nms, fast_nms, greedy_nms
 from yolact.structures import Detections, Predictions
+
+_NMS = {"fast": fast_nms, "cross-class": cross_class_nms, "greedy": greedy_nms}
 
 
 def postprocess(
@@ -23,7 +26,7 @@ def postprocess(
     Args:
         predictions: Raw output of the network.
         anchors: (A, 4) cx cy w h, those of the network.
-        config: Thresholds.
+        config: Thresholds and choices.
         mask_scorer: Of a model that judges its masks, see :func:`score_masks`.
     """
     scores = predictions.class_logits.float().softmax(dim=-1)[..., 1:]
@@ -57,23 +60,29 @@ def select_detections(
         coefficients: (A, k).
         prototypes: (k, h, w).
         anchors: (A, 4).
-        config: Thresholds.
+        config: Thresholds and choices.
     """
     candidates = (scores.amax(dim=1) > config.score_threshold).nonzero()[:, 0]
     boxes = decode_boxes(box_offsets[candidates], anchors[candidates])
-    kept, labels, kept_scores = fast_nms(
+    kept, labels, kept_scores = _NMS[config.nms](
         boxes,
         scores[candidates].T.contiguous(),
         iou_threshold=config.iou_threshold,
         top_k=config.candidates_per_class,
-        max_detections=config.max_detections,
     )
+    if config.labels is not None:
+        wanted = torch.isin(labels, labels.new_tensor(config.labels))
+        kept, labels, kept_scores = kept[wanted], labels[wanted], kept_scores[wanted]
+    best = slice(config.max_detections)
+    kept, labels, kept_scores = kept[best], labels[best], kept_scores[best]
     return Detections(
         boxes=boxes[kept],
         scores=kept_scores,
         labels=labels,
         coefficients=coefficients[candidates[kept]],
         prototypes=prototypes,
+        crop=config.crop,
+        crop_margin=config.crop_margin,
     )
 
 

@@ -22,8 +22,8 @@ from yolact.data.coco import CocoInstances, find_split, load_coco
 from yolact.data.dataset import TrainingSamples
 from yolact.errors import CheckpointError, DataError, UsageError
 from yolact.evaluation.coco import Metrics
-from yolact.evaluation.run import evaluate_predictions
 from yolact.files import write_text
+from yolact.inference.evaluate import evaluate_model
 from yolact.inference.load import BEST_ARTIFACT, choose_device
 from yolact.inference.predictor import Predictor
 from yolact.model.build import build_yolact, prototype_size
@@ -179,13 +179,7 @@ def _fit(
 
     def validate() -> Metrics:
         predictor = Predictor(module.model, metadata, device=module.device)
-        return evaluate_predictions(
-            lambda pictures: predictor.detect(pictures, recipe.detection),
-            predictor.names,
-            val_data,
-            max_detections=recipe.detection.max_detections,
-            batch_size=config.batch_size,
-        )
+        return evaluate_model(predictor, recipe.detection, val_data, batch_size=config.batch_size)
 
     validation = Validation(
         validate,

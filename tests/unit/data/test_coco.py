@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolact.data.coco import decode_mask, find_split, load_coco
+from yolact.data.coco import decode_mask, find_split, keep_classes, load_coco
 from yolact.errors import DataError
 from yolact.evaluation.coco import CocoEvaluator
 
@@ -286,6 +286,54 @@ def test_find_split(tmp_path, annotations, pictures, expected):
         tmp_path / expected,
         tmp_path / "annotations" / annotations,
     )
+
+
+@pytest.mark.parametrize(
+    ("split", "annotations", "pictures"),
+    [
+        ("val", "instances_val2017", "val2017"),
+        ("val2017", "instances_val2017", "val2017"),
+        ("train", "instances_train2017", "train2017"),
+        ("test-dev", "image_info_test-dev2017", "test2017"),
+        ("test-dev2017", "image_info_test-dev2017", "test2017"),
+        ("test", "image_info_test2017", "test2017"),
+    ],
+)
+def test_coco_as_unpacked(tmp_path, split, annotations, pictures):
+    (tmp_path / "annotations").mkdir()
+    for name in ("captions_val", "instances_train", "instances_val", "person_keypoints_val"):
+        (tmp_path / "annotations" / f"{name}2017.json").touch()
+    for name in ("image_info_test-dev2017", "image_info_test2017"):
+        (tmp_path / "annotations" / f"{name}.json").touch()
+    for name in ("train2017", "val2017", "test2017"):
+        (tmp_path / name).mkdir()
+    found = tmp_path / pictures, tmp_path / "annotations" / f"{annotations}.json"
+    assert find_split(tmp_path, split) == found
+
+
+def test_a_test_set_has_pictures_and_classes_but_no_labels(images, tmp_path):
+    path = tmp_path / "image_info_test2017.json"
+    path.write_text(json.dumps({k: v for k, v in valid().items() if k != "annotations"}))
+    instances = load_coco(images, path, needs_labels=False)
+    assert not instances.has_labels
+    assert [len(record.annotations) for record in instances.records] == [0, 0, 0]
+    assert instances.class_names == ("ant", "cat", "cow")
+    with pytest.raises(DataError, match="it has no list called annotations"):
+        load_coco(images, path)
+    path.write_text(json.dumps(valid()))
+    assert load_coco(images, path, needs_labels=False).has_labels
+
+
+def test_keeping_some_classes(load):
+    everything = load(valid())
+    kept = keep_classes(everything, {"cow", "ant", "bee"})
+    assert (kept.class_names, kept.category_ids) == (("ant", "cow"), (2, 90))
+    assert [[a.label for a in r.annotations] for r in kept.records] == [[1], [0], []]
+    assert [a["id"] for a in kept.ground_truth["annotations"]] == [900, 1]
+    assert [c["id"] for c in kept.ground_truth["categories"]] == [2, 90]
+    assert len(everything.ground_truth["annotations"]) == 3
+    with pytest.raises(DataError, match="has no class bee or wasp"):
+        keep_classes(everything, {"wasp", "bee"})
 
 
 def test_a_file_without_a_year_comes_first(tmp_path):

@@ -152,7 +152,7 @@ def test_masks_agree_with_area_and_box(objects):
         x, y, width, height = cv2.boundingRect(mask)
         exact = isinstance(annotation["segmentation"], dict)
         assert mask.sum() == pytest.approx(annotation["area"], rel=0 if exact else 0.03)
-        assert [x, y, width, height] == pytest.approx(annotation["bbox"], abs=0 if exact else 2)
+        assert [x, y, width, height] == pytest.approx(annotation["bbox"], abs=0 if exact else 1)
 
 
 def test_most_objects_without_holes_are_polygons(objects):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -56,6 +57,33 @@ def test_score_and_limit(model, pictures):
         model(pictures[0], score=1.5)
     with pytest.raises(UsageError, match="at least 1"):
         model(pictures[0], max_detections=0)
+
+
+def test_only_named_classes(model, pictures):
+    everything = model(pictures[0], score=0, max_detections=1000)
+    wanted = model.names.index("ring")
+    for classes in ("ring", ["ring"]):
+        rings = model(pictures[0], score=0, classes=classes, max_detections=3)
+        np.testing.assert_array_equal(
+            rings.scores, everything[everything.labels == wanted].scores[:3]
+        )
+    with pytest.raises(UsageError, match=r"no class 'rang'; it knows disc, .*ring"):
+        model(pictures[0], classes=["ring", "rang"])
+    with pytest.raises(UsageError, match="at least one class"):
+        model(pictures[0], classes=[])
+
+
+def test_choices_of_detection(model, pictures):
+    own = model.metadata.detection
+    assert model.detection() == model.detection(nms=None, crop=None) == own
+    chosen = {"nms": "cross-class", "iou_threshold": 0.25, "score_threshold": 0.0}
+    assert model.detection(**chosen) == replace(own, **chosen)
+    once = model(pictures[0], score=0, **chosen)
+    assert len(once) < len(model(pictures[0], score=0, nms="greedy", score_threshold=0.0))
+    cropped, whole = (model(pictures[0], score=0, crop=crop) for crop in ("hard", "none"))
+    assert cropped.masks.area().sum() < whole.masks.area().sum()
+    with pytest.raises(TypeError, match="nmss"):
+        model(pictures[0], nmss="greedy")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from yolact.errors import UsageError
-from yolact.inference.sinks import FORMATS, ResultWriter
+from yolact.inference.sinks import FORMATS, ResultWriter, writing_server_files
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
 
@@ -52,3 +52,26 @@ def test_every_format(tmp_path):
 def test_unknown_format(tmp_path):
     with pytest.raises(UsageError, match="cannot save 'gif'"):
         ResultWriter(tmp_path, ["json", "gif"], ())
+
+
+def test_files_for_the_test_server(tmp_path):
+    entries = [
+        {
+            "image_id": 7,
+            "category_id": 18,
+            "bbox": [1.26, 2, 3.04, size],
+            "score": 0.5,
+            "segmentation": {"size": [20, 30], "counts": "x"},
+            **mask_score,
+        }
+        # The second lies outside its picture, the mask of the third ranks otherwise than its box.
+        for size, mask_score in ((4, {}), (0, {}), (5, {"mask_score": 0.25}))
+    ]
+    with writing_server_files(tmp_path / "masks.json", tmp_path / "boxes.json") as add:
+        add(entries[:1])
+        add(entries[1:])
+    masks, boxes = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("masks", "boxes"))
+    common = {"image_id": 7, "category_id": 18, "score": 0.5}
+    mask = common | {"segmentation": {"size": [20, 30], "counts": "x"}}
+    assert masks == [mask, mask | {"score": 0.25}]
+    assert boxes == [common | {"bbox": [1.3, 2, 3.0, height]} for height in (4, 5)]

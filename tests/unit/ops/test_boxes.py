@@ -4,7 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles import boxes as oracle
-from yolact.ops.boxes import box_area, box_intersection, box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
+from yolact.ops.boxes import (
+    box_area,
+    box_intersection,
+    box_iou,
+    cxcywh_to_xyxy,
+    grow_boxes,
+    xyxy_to_cxcywh,
+)
 
 # Multiples of 1/8 in [-2, 2]: areas and unions are exact, so equality is the right test.
 coordinate = st.integers(-16, 16).map(lambda n: n / 8)
@@ -36,6 +43,13 @@ def test_formats_by_hand():
     centered = torch.tensor([[2.5, 5.0, 3.0, 6.0]])
     assert torch.equal(xyxy_to_cxcywh(corners), centered)
     assert torch.equal(cxcywh_to_xyxy(centered), corners)
+
+
+def test_growing_by_hand():
+    boxes = torch.tensor([[1.0, 2.0, 3.0, 6.0], [3.0, 6.0, 1.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
+    grown = [[0.5, 1.0, 3.5, 7.0], [3.5, 7.0, 0.5, 1.0], [1.0, 1.0, 1.0, 1.0]]
+    assert grow_boxes(boxes, 0.25).tolist() == grown
+    assert torch.equal(grow_boxes(boxes, 0.0), boxes)
 
 
 def test_the_far_corner_is_the_near_one_plus_the_size():

@@ -9,8 +9,10 @@ from oracles import masks as oracle
 from yolact.ops.masks import (
     assemble_masks,
     binarize_in_image,
+    confine_masks,
     crop_bounds,
     crop_masks,
+    fade_masks,
     resize_masks,
 )
 
@@ -73,6 +75,51 @@ def test_crop_does_not_change_its_input():
     masks = torch.ones(1, 8, 8)
     crop_masks(masks, torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
     assert masks.all()
+
+
+@settings(deadline=None)
+@given(boxes, sizes, st.sampled_from([0.125, 0.5, 2.0]))
+def test_fades_like_the_oracle(box, size, margin):
+    masks = torch.rand(1, *size, dtype=torch.float64) + 1
+    faded = fade_masks(masks, torch.tensor([box], dtype=torch.float64), margin)
+    expected = torch.tensor([oracle.fade(masks[0].tolist(), box, margin)], dtype=torch.float64)
+    torch.testing.assert_close(faded, expected)
+
+
+def test_fade_by_hand():
+    # Columns 4 and 5 and one cell around them; then a margin of two cells, half of it per cell.
+    row = fade_masks(torch.ones(1, 1, 12), torch.tensor([[4 / 12, 0.0, 6 / 12, 1.0]]), 1.0)[0, 0]
+    torch.testing.assert_close(
+        row, torch.tensor([0, 0, 0.5, 1, 1, 1, 1, 1, 0.5, 0, 0, 0]), atol=1e-5, rtol=0
+    )
+
+
+def test_choices_of_a_crop_by_hand():
+    masks, box = torch.ones(1, 1, 16), torch.tensor([[0.375, 0.0, 0.5, 1.0]])
+    counts = {
+        (crop, margin): int((confine_masks(masks, box, crop, margin)[0] > 0.5).sum())
+        for crop, margin in [("hard", 0.0), ("hard", 1.0), ("soft", 1.5), ("none", 0.0)]
+    }
+    assert counts == {("hard", 0.0): 4, ("hard", 1.0): 8, ("soft", 1.5): 7, ("none", 0.0): 16}
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(boxes, min_size=1, max_size=3),
+    sizes,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from([("hard", 0.0), ("hard", 0.3), ("soft", 0.3), ("soft", 2.0), ("none", 0.0)]),
+    st.integers(0, 2**31),
+)
+def test_every_crop_is_complete_in_the_picture(box_rows, prototype_size, image_size, choice, seed):
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.rand(len(box_rows), *prototype_size, generator=random)
+    masks, reach = confine_masks(masks, torch.tensor(box_rows), *choice)
+    crops = binarize_in_image(masks, reach, image_size)
+    for mask, crop in zip(masks.tolist(), crops, strict=True):
+        soft = np.array(oracle.resize(mask, image_size))
+        clear = np.abs(soft - 0.5) > 1e-5
+        np.testing.assert_array_equal(full_bitmap(crop, image_size)[clear], (soft > 0.5)[clear])
 
 
 @settings(deadline=None)

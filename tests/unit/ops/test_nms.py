@@ -4,17 +4,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracles import nms as oracle
-from yolact.ops.nms import fast_nms
+from oracles.boxes import iou
+from yolact.ops.nms import cross_class_nms, fast_nms, greedy_nms
+
+KINDS = {
+    fast_nms: oracle.fast_nms,
+    cross_class_nms: oracle.cross_class_nms,
+    greedy_nms: oracle.greedy_nms,
+}
+all_kinds = pytest.mark.parametrize("nms", KINDS)
 
 
-def run(boxes, scores, iou_threshold=0.5, top_k=200, max_detections=100):
+def run(boxes, scores, nms=fast_nms, iou_threshold=0.5, top_k=200):
     """(candidate, label, score) rows from lists."""
-    kept, labels, kept_scores = fast_nms(
+    kept, labels, kept_scores = nms(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(scores, dtype=torch.float32),
         iou_threshold=iou_threshold,
         top_k=top_k,
-        max_detections=max_detections,
     )
     return list(zip(kept.tolist(), labels.tolist(), kept_scores.tolist(), strict=True))
 
@@ -32,35 +39,64 @@ def cases(draw):
     return boxes, scores
 
 
-@settings(deadline=None, max_examples=200)
-@given(cases(), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.integers(1, 9), st.integers(1, 12))
-def test_equals_the_oracle(case, iou_threshold, top_k, max_detections):
-    boxes, scores = case
-    options = {
-        "iou_threshold": iou_threshold,
-        "top_k": top_k,
-        "max_detections": max_detections,
-    }
-    assert run(boxes, scores, **options) == oracle.fast_nms(boxes, scores, **options)
+# No overlap of two boxes on the grid is 0.31, so none hangs on how the threshold is rounded.
+thresholds = st.sampled_from([0.0, 0.31, 0.5, 1.0])
+
+
+@all_kinds
+@settings(deadline=None, max_examples=150)
+@given(cases(), thresholds, st.integers(1, 9))
+def test_equals_the_oracle(nms, case, iou_threshold, top_k):
+    options = {"iou_threshold": iou_threshold, "top_k": top_k}
+    assert run(*case, nms, **options) == KINDS[nms](*case, **options)
+
+
+@settings(deadline=None)
+@given(cases(), thresholds, st.integers(1, 9))
+def test_greedy_keeps_all_that_fast_keeps(case, iou_threshold, top_k):
+    options = {"iou_threshold": iou_threshold, "top_k": top_k}
+    assert set(run(*case, fast_nms, **options)) <= set(run(*case, greedy_nms, **options))
+
+
+@settings(deadline=None)
+@given(cases(), thresholds)
+def test_cross_class_reports_a_thing_once(case, iou_threshold):
+    found = run(*case, cross_class_nms, iou_threshold=iou_threshold)
+    boxes = [case[0][candidate] for candidate, _, _ in found]
+    for i, one in enumerate(boxes):
+        assert not any(iou(one, other) > iou_threshold for other in boxes[i + 1 :])
 
 
 # Three boxes in a row: each overlaps the next by IoU 0.6, the first and the last by 1/3.
 CHAIN = [(0, 0, 4, 1), (1, 0, 5, 1), (2, 0, 6, 1)]
 
 
-def test_a_suppressed_box_still_suppresses():
-    assert run(CHAIN, [[0.75, 0.5, 0.25]]) == [(0, 0, 0.75)]  # greedy NMS would keep the third
+def test_a_suppressed_box_still_suppresses_except_in_greedy_nms():
+    assert run(CHAIN, [[0.75, 0.5, 0.25]]) == [(0, 0, 0.75)]
+    assert run(CHAIN, [[0.75, 0.5, 0.25]], cross_class_nms) == [(0, 0, 0.75)]
+    assert run(CHAIN, [[0.75, 0.5, 0.25]], greedy_nms) == [(0, 0, 0.75), (2, 0, 0.25)]
 
 
-def test_classes_do_not_suppress_each_other():
+def test_classes_suppress_each_other_in_cross_class_nms_only():
     scores = [[0.75, 0.0, 0.0], [0.0, 0.625, 0.0], [0.0, 0.0, 0.5]]
-    assert run(CHAIN, scores, max_detections=3) == [(0, 0, 0.75), (1, 1, 0.625), (2, 2, 0.5)]
+    each = [(0, 0, 0.75), (1, 1, 0.625), (2, 2, 0.5)]
+    assert run(CHAIN, scores)[:3] == run(CHAIN, scores, greedy_nms)[:3] == each
+    assert run(CHAIN, scores, cross_class_nms) == each[:1]
 
 
-def test_an_overlap_of_exactly_the_threshold_is_kept():
+@all_kinds
+def test_an_overlap_of_exactly_the_threshold_is_kept(nms):
     half = [(0, 0, 2, 1), (0, 0, 1, 1)]
-    assert len(run(half, [[0.75, 0.5]], iou_threshold=0.5)) == 2
-    assert len(run(half, [[0.75, 0.5]], iou_threshold=0.4375)) == 1
+    assert len(run(half, [[0.75, 0.5]], nms, iou_threshold=0.5)) == 2
+    assert len(run(half, [[0.75, 0.5]], nms, iou_threshold=0.4375)) == 1
+
+
+def test_greedy_nms_is_exact_in_the_last_of_many_classes():
+    # Far from the origin a float32 cannot tell these two overlaps from the threshold.
+    pair = [(0.0, 0.0, 1 / 64, 1 / 64), (0.0, 0.0, 1 / 64, 1 / 128 + 2**-24)]
+    scores = [[0.5, 0.25]] * 300
+    assert len(run(pair, scores, greedy_nms, iou_threshold=0.5)) == 300
+    assert len(run(pair, scores, greedy_nms, iou_threshold=0.5 + 2**-16)) == 600
 
 
 def test_there_is_no_second_score_threshold():
@@ -87,20 +123,11 @@ def test_top_k_is_counted_per_class_before_suppression():
     assert run(same, scores, top_k=2) == [(0, 0, 0.75), (2, 1, 0.375), (1, 1, 0.25)]
 
 
-def test_max_detections_counts_over_all_classes():
-    apart = [(0, 0, 1, 1), (2, 2, 3, 3)]
-    found = run(apart, [[0.75, 0.25], [0.5, 0.625]], max_detections=3)
-    assert found == [(0, 0, 0.75), (1, 1, 0.625), (0, 1, 0.5)]
-
-
+@all_kinds
 @pytest.mark.parametrize("classes", [1, 80])
-def test_no_candidates(classes):
-    kept, labels, scores = fast_nms(
-        torch.zeros(0, 4),
-        torch.zeros(classes, 0),
-        iou_threshold=0.5,
-        top_k=200,
-        max_detections=100,
+def test_no_candidates(nms, classes):
+    kept, labels, scores = nms(
+        torch.zeros(0, 4), torch.zeros(classes, 0), iou_threshold=0.5, top_k=200
     )
     assert len(kept) == len(labels) == len(scores) == 0
     assert kept.dtype == labels.dtype == torch.int64
