@@ -25,7 +25,9 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         pretrained_backbone: Let timm fetch ImageNet weights for the backbone.
 
     Raises:
-        UsageError: If the backbone does not exist or has no usable features at this image size.
+        UsageError: If the backbone does not exist, has no usable features at this image size, or
+            shall start from ImageNet weights that nobody has.
+        CheckpointError: If the ImageNet weights cannot be fetched.
     """
     levels = pyramid_sizes(config.image_size)
     name, widths = config.backbone, config.backbone_widths
