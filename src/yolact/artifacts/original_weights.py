@@ -60,6 +60,23 @@ def read_original_weights(path: Path) -> dict[str, Tensor]:
     return rename_original_weights(read_original_state(path), str(path))
 
 
+def read_backbone_weights(path: Path) -> dict[str, Tensor]:
+    """Read ImageNet weights that the original starts from, with the names of our backbone.
+
+    These are ``resnet101_reducedfc.pth`` and ``resnet50-19c8e357.pth``, in torchvision's names, and
+    ``darknet53.pth`` (spec 1.2, 1.3). What belongs to no backbone, as the classifier, is left out.
+
+    Raises:
+        CheckpointError: If the file is missing or broken.
+    """
+    renamed = {}
+    for key, tensor in read_original_state(path).items():
+        key = re.sub(r"^layer(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}.", key)
+        if name := _rename("backbone." + key):
+            renamed[name] = tensor
+    return _with_counters(renamed)
+
+
 def read_original_state(path: Path) -> dict[str, Tensor]:
     """Read a ``.pth`` state dict of the original, with the names it has there.
 
@@ -103,11 +120,15 @@ def rename_original_weights(state: dict[str, Tensor], source: str) -> dict[str, 
             renamed[name] = tensor
     if unknown:
         raise CheckpointError(f"{source} holds unknown keys: {', '.join(unknown)}.")
-    for name in [name for name in renamed if name.endswith(".running_var")]:
-        # Files of very old PyTorch lack the counters (spec 2.2).
+    return _with_counters(renamed)
+
+
+def _with_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    # Files of very old PyTorch lack the counters of batch norm (spec 2.2).
+    for name in [name for name in weights if name.endswith(".running_var")]:
         counter = name.removesuffix("running_var") + "num_batches_tracked"
-        renamed.setdefault(counter, torch.zeros((), dtype=torch.int64))
-    return renamed
+        weights.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    return weights
 
 
 def _rename(key: str) -> str | None:

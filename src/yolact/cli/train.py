@@ -18,19 +18,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", type=Path, help="data set with train and val split")
     parser.add_argument(
         "--model",
-        default="yolact-nano",
         metavar="NAME_OR_RECIPE",
-        help="a model's name or a YAML recipe (default: %(default)s)",
+        help="a model's name or a YAML recipe (default: yolact-nano, or the model of --weights)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/MODEL")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/MODEL, or runs/fine-tuned"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="artifact to start from")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="X",
+        help="fine-tune this run directory, artifact or original .pth (with --model); classes may "
+        "differ",
+    )
+    parser.add_argument(
+        "--pretrained-backbone",
+        action="store_true",
+        help="start the backbone from ImageNet weights, fetched once by timm",
+    )
+    parser.add_argument(
+        "--backbone-weights",
+        type=Path,
+        metavar="FILE",
+        help="start the backbone from this file of the original's, as resnet101_reducedfc.pth",
+    )
     parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
     add_device(parser)
     add_json(parser)
     settings = parser.add_argument_group(
-        "training settings", "The defaults are the model's; a run being resumed keeps its own."
+        "training settings",
+        "The defaults are the model's, with --weights those for fine-tuning; "
+        "a run being resumed keeps its own.",
     )
     hints, helps = get_type_hints(TrainingConfig), _field_docs(TrainingConfig)
     for field in dataclasses.fields(TrainingConfig):
@@ -60,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         resume=arguments.resume,
         weights=arguments.weights,
+        pretrained_backbone=arguments.pretrained_backbone,
+        backbone_weights=arguments.backbone_weights,
         size=arguments.size,
         device=arguments.device,
         **settings,
@@ -99,7 +121,7 @@ def _option(hint: Any) -> dict[str, Any]:
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
     if get_origin(hint) is tuple:
-        return {"type": _fractions, "metavar": "A,B,…"}
+        return {"type": _fractions if kind is float else _words, "metavar": "A,B,…"}
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
     return {"type": kind, "metavar": re.sub("[^A-Z]", "", kind.__name__.upper())[:1] or "X"}
@@ -107,3 +129,7 @@ def _option(hint: Any) -> dict[str, Any]:
 
 def _fractions(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))

@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from yolact.config.presets import PRESETS, Recipe, preset
+from yolact.config.training import fine_tuning
 from yolact.errors import UsageError
 
 
@@ -17,16 +18,19 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     return plain
 
 
-def load_recipe(name_or_path: str, class_names: tuple[str, ...]) -> Recipe:
+def load_recipe(
+    name_or_path: str, class_names: tuple[str, ...], *, fine_tune: bool = False
+) -> Recipe:
     """A preset by name, or a YAML file that names one under ``base`` and holds the differences.
 
-    ``size`` in the file is the side of a square input in pixels; anchors follow it.
+    ``size`` in the file is the side of a square input in pixels; anchors follow it. With
+    ``fine_tune`` the preset's schedule gives way to :func:`fine_tuning`; what the file says stays.
 
     Raises:
         UsageError: If there is no such preset or file, or the file has a key that does not exist.
     """
     if not name_or_path.endswith((".yaml", ".yml")):
-        return preset(name_or_path, class_names)
+        return _base(name_or_path, class_names, fine_tune)
     path = Path(name_or_path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -36,7 +40,7 @@ def load_recipe(name_or_path: str, class_names: tuple[str, ...]) -> Recipe:
         raise UsageError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(document, dict) or "base" not in document:
         raise UsageError(f"{path} must name its base: one of {', '.join(PRESETS)}.")
-    base = preset(str(document.pop("base")), class_names)
+    base = _base(str(document.pop("base")), class_names, fine_tune)
     size = document.pop("size", None)
     if size is not None:
         if not _fits(size, int):
@@ -68,6 +72,11 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
             if not _fits(values[key], known[key]):
                 raise UsageError(f"{where}: {key} cannot be {value!r}.")
     return replace(config, **values)
+
+
+def _base(name: str, class_names: tuple[str, ...], fine_tune: bool) -> Recipe:
+    recipe = preset(name, class_names)
+    return replace(recipe, training=fine_tuning(recipe.training)) if fine_tune else recipe
 
 
 def _number(value: Any, hint: Any) -> Any:

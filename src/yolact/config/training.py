@@ -1,12 +1,13 @@
 """How a network is trained, as frozen data (spec 5). Every field is a flag of ``yolact train``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
 from yolact.errors import UsageError
 
 REFERENCE_BATCH_SIZE = 8  # learning rates and step counts are stated for it (spec 5.6)
+FREEZABLE = ("backbone", "fpn", "protonet", "head", "semantic_head")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class TrainingConfig:
     freeze_batch_norm: bool | None = None
     """Keep batch-norm statistics and weights fixed. By default only with fewer than 6 images per
     batch and a model that started from given weights."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that stay exactly as they start: any of backbone, fpn, protonet, head,
+    semantic_head."""
     augmentation: Literal["original", "jitter", "flip", "none"] = "original"
     """``original``: distort colours, expand up to four times, crop, mirror. ``jitter``: distort
     colours, zoom and shift a little, mirror; gets further in a short run. ``flip``: mirror only."""
@@ -92,6 +96,31 @@ class TrainingConfig:
             raise UsageError(f"workers must not be negative, not {self.workers}.")
         if self.max_time is not None:
             parse_duration(self.max_time)
+        if unknown := [part for part in self.freeze if part not in FREEZABLE]:
+            raise UsageError(f"cannot freeze {unknown[0]!r}; there are {', '.join(FREEZABLE)}.")
+        if set(self.freeze) == set(FREEZABLE):
+            raise UsageError("every part is frozen: leave at least one out, or nothing is learnt.")
+
+
+def fine_tuning(config: TrainingConfig) -> TrainingConfig:
+    """The schedule for a small data set and a model that starts from given weights.
+
+    Optimizer, losses and augmentation stay. The peak rate is a fraction of the one from random
+    weights, with little warm-up, and falls by half a cosine over a bounded number of epochs. What
+    an earlier run froze is free again; batch norm is fixed for small batches, as always with given
+    weights. ``docs/results.md`` has the comparison behind the values.
+    """
+    return replace(
+        config,
+        epochs=50.0,
+        steps=None,
+        max_time=None,
+        learning_rate=5e-4 if config.optimizer == "sgd" else 2e-3,
+        schedule="cosine",
+        warmup_steps=20,
+        freeze_batch_norm=None,
+        freeze=(),
+    )
 
 
 def parse_duration(text: str) -> timedelta:

@@ -1,6 +1,7 @@
 """Backbones from timm: feature maps C3, C4, C5 at strides 8, 16 and 32."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from yolact.errors import UsageError
+from yolact.errors import CheckpointError, UsageError
 from yolact.model.deform_conv import deform_bottlenecks
 
 STRIDES = (8, 16, 32)
@@ -47,7 +48,8 @@ class Backbone(nn.Module):
         Raises:
             UsageError: If timm does not know the name, the network has no features at strides 8,
                 16 and 32, ``widths`` or deformable blocks are asked of something else than a
-                ResNet that has them, or timm's weights were trained with another activation.
+                ResNet that has them, or there are no ImageNet weights for it.
+            CheckpointError: If the ImageNet weights cannot be fetched.
         """
         super().__init__()
         if not timm.is_model(name):
@@ -57,15 +59,21 @@ class Backbone(nn.Module):
                 f"timm's weights are for another slope than the published {name} has: train from "
                 f"the original's initialisation file, or with the backbone {name}.c2ns_in1k."
             )
+        if pretrained and widths is not None:
+            raise UsageError(
+                f"there are no ImageNet weights for a {name} with widths of its own; choose a model "
+                "with a standard backbone."
+            )
         options: dict[str, Any] = {}
         if widths is not None:
             options |= {"channels": widths, "stem_width": widths[0] // 2}
         if name == _PUBLISHED_DARKNET:
             options["act_layer"] = partial(nn.LeakyReLU, negative_slope=0.1)
         indices = _indices_of_strides(name, options)
-        self.body = timm.create_model(
-            name, pretrained=pretrained, features_only=True, out_indices=indices, **options
-        )
+        with _fetching(name) if pretrained else nullcontext():
+            self.body = timm.create_model(
+                name, pretrained=pretrained, features_only=True, out_indices=indices, **options
+            )
         self.channels = self.body.feature_info.channels()
         if deformable_interval and not deform_bottlenecks(self.body, deformable_interval):
             raise UsageError(
@@ -121,3 +129,17 @@ def _indices_of_strides(name: str, options: dict[str, Any]) -> tuple[int, ...]:
     # first ones (dla34), so that a place in this list is not yet an index.
     last = dict(zip(reductions, info.out_indices, strict=True))
     return tuple(last[stride] for stride in STRIDES)
+
+
+@contextmanager
+def _fetching(name: str) -> Iterator[None]:
+    """Say in one sentence why there are no ImageNet weights."""
+    if not timm.is_model_pretrained(name):
+        raise UsageError(f"timm has no ImageNet weights for {name}.")
+    try:
+        yield
+    except Exception as error:  # a network fails in many ways
+        raise CheckpointError(
+            f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}): connect "
+            "to the internet, or give a file of them as backbone weights."
+        ) from error

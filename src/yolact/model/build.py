@@ -27,7 +27,9 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
 
     Raises:
         UsageError: If the backbone does not exist, has no usable features at this image size, or
-            cannot be deformable where it should.
+            cannot be deformable where it should, or shall start from ImageNet weights that nobody
+            has.
+        CheckpointError: If the ImageNet weights cannot be fetched.
     """
     levels = pyramid_sizes(config.image_size)
     name, widths = config.backbone, config.backbone_widths

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -32,18 +33,20 @@ class YolactModule(lightning.LightningModule):
         metadata: ArtifactMetadata,
         config: TrainingConfig,
         schedule: Schedule,
-        *,
-        freeze_batch_norm: bool,
     ) -> None:
         """Take a finished network; ``metadata`` travels in the checkpoints."""
         super().__init__()
         self.automatic_optimization = False
         self.model = model.to(memory_format=torch.channels_last)
+        self._frozen = frozen_modules(
+            model, config.freeze, batch_norm=bool(config.freeze_batch_norm)
+        )
+        for part in self._frozen:
+            part.requires_grad_(False)
         self.criterion = YolactCriterion(config.loss)
         self.metadata = metadata
         self.config = config
         self.schedule = schedule
-        self.freeze_batch_norm = freeze_batch_norm
         self.losses: dict[str, Tensor] = {}
         """The weighted terms of the latest step."""
         self.gradient_norm = 0.0
@@ -88,9 +91,9 @@ class YolactModule(lightning.LightningModule):
         self._started = time.monotonic()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Frozen batch norm must not follow ``train()``, which Lightning calls."""
-        if self.freeze_batch_norm:
-            freeze_batch_norms(self.model)
+        """What is frozen must not follow ``train()``, which Lightning calls."""
+        for part in self._frozen:
+            part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One optimizer step, or none where it would spoil the weights."""
@@ -162,9 +165,13 @@ class YolactModule(lightning.LightningModule):
         torch.set_rng_state(state["random_state"])
 
 
-def freeze_batch_norms(model: nn.Module) -> None:
-    """Keep running statistics and affine weights of every batch norm as they are (spec 5.6)."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-            module.requires_grad_(False)
+def frozen_modules(model: nn.Module, parts: Sequence[str], *, batch_norm: bool) -> list[nn.Module]:
+    """The named parts of ``model``, and with ``batch_norm`` every batch norm (spec 5.6).
+
+    They stay as they are if they get no gradients and are in evaluation mode, which keeps running
+    statistics.
+    """
+    modules = [model.get_submodule(part) for part in parts]
+    if batch_norm:
+        modules += [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    return modules

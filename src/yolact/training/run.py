@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from yolact import __version__
-from yolact.artifacts.artifact import load_weights, read_artifact
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.presets import Recipe
 from yolact.config.serialize import load_recipe, merged, recipe_to_dict
+from yolact.config.training import TrainingConfig
 from yolact.data.coco import CocoInstances, find_split, load_coco
 from yolact.data.dataset import TrainingSamples
 from yolact.errors import CheckpointError, DataError, UsageError
@@ -40,12 +40,16 @@ from yolact.training.callbacks import (
 from yolact.training.loader import ShuffledBatches, training_loader
 from yolact.training.module import YolactModule
 from yolact.training.schedule import Schedule
+from yolact.training.start import GivenWeights, Start, first_weights, read_given_weights
 from yolact.visualization.curves import draw_curves
 
 RUN_CONFIG = "config.yaml"
 CURVES = "curves.png"
 
+_DEFAULT_MODEL = "yolact-nano"
 _FREEZE_BELOW = 6  # images per batch (spec 5.6)
+# What a resumed run keeps: its optimizer's state is of these weights alone.
+_UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm")
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,12 @@ class Run:
 def train(
     data: str | os.PathLike[str],
     *,
-    model: str = "yolact-nano",
+    model: str | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     weights: str | os.PathLike[str] | None = None,
+    pretrained_backbone: bool = False,
+    backbone_weights: str | os.PathLike[str] | None = None,
     size: int | None = None,
     device: str = "auto",
     **settings: Any,
@@ -85,11 +91,18 @@ def train(
 
     Args:
         data: Folder with ``annotations/instances_train.json``, ``instances_val.json`` and pictures.
-        model: A preset's name or a recipe file.
-        out: The run directory; ``runs/<model>`` by default. A finished run is never overwritten.
+        model: A preset's name or a recipe file; by default ``yolact-nano``, or the architecture of
+            ``weights``.
+        out: The run directory; ``runs/<model>`` by default, ``runs/fine-tuned`` if ``weights`` name
+            the model. A finished run is never overwritten.
         resume: Go on with the run in ``out`` from its last checkpoint, with its own settings;
             only those given here change.
-        weights: An artifact to start from; classes and architecture must be the same.
+        weights: A model to start from: a run directory, an artifact, or an original ``.pth``, which
+            needs ``model`` to say what it is. Its classes may be others; where the two have the
+            same class, by name, it is kept. The schedule is then that of
+            :func:`yolact.config.training.fine_tuning`, unless settings say otherwise.
+        pretrained_backbone: Start the backbone from ImageNet weights, which timm fetches once.
+        backbone_weights: Start the backbone from this file of the original's instead.
         size: Side of the square network input in pixels; the model's own by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         settings: Fields of :class:`yolact.config.training.TrainingConfig`, and ``max_detections``.
@@ -99,7 +112,14 @@ def train(
             step.
     """
     target = choose_device(device)
-    folder = Path(out) if out is not None else Path("runs") / Path(model).stem
+    starts = [s for s in (weights, pretrained_backbone, backbone_weights) if s not in (None, False)]
+    if len(starts) + resume > 1:
+        raise UsageError(
+            "choose one of resume, weights, pretrained_backbone and backbone_weights: each says "
+            "where the first weights come from."
+        )
+    name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
+    folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
     train_data = load_coco(*find_split(Path(data), "train"))
     val_data = load_coco(*find_split(Path(data), "val"))
     _check_classes(train_data, val_data)
@@ -107,26 +127,34 @@ def train(
         raise DataError(f"{train_data.source} has no images to train on.")
 
     if resume:
-        recipe = _stored_recipe(folder, train_data)
+        state = _read_state(folder)
+        recipe = _resumed_recipe(folder, train_data, settings)
+        network = build_yolact(recipe.model)
+        provenance = ArtifactMetadata.from_json(state["metadata"], str(folder)).provenance
     else:
         if any((folder / name).exists() for name in (LAST_CHECKPOINT, BEST_ARTIFACT)):
             raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
-        recipe = load_recipe(model, train_data.class_names)
-        if size is not None:
-            recipe = recipe.resized((size, size))
-    recipe = _with_settings(recipe, settings)
-
-    torch.manual_seed(recipe.training.seed)
-    network = build_yolact(recipe.model)
-    if weights is not None:
-        load_weights(network, read_artifact(Path(weights))[0], str(weights))
-    provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
+        state = None
+        given = None if weights is None else read_given_weights(Path(weights), model)
+        recipe = _new_recipe(model, given, train_data.class_names, size, settings)
+        torch.manual_seed(recipe.training.seed)
+        start = first_weights(
+            recipe.model,
+            given=given,
+            imagenet=pretrained_backbone,
+            backbone_file=None if backbone_weights is None else Path(backbone_weights),
+        )
+        network = start.network
+        recipe = replace(recipe, training=_with_batch_norm_decided(recipe.training, start))
+        if model is None:
+            model = given.name if given is not None else _DEFAULT_MODEL
+        provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
+        provenance |= start.provenance
+    provenance["training"] = recipe_to_dict(recipe)["training"]
     metadata = ArtifactMetadata(recipe.model, recipe.detection, train_data.category_ids, provenance)
-    freeze = recipe.training.freeze_batch_norm
-    if freeze is None:
-        freeze = weights is not None and recipe.training.batch_size < _FREEZE_BELOW
     if (
         recipe.model.block == "light"
+        and not recipe.training.freeze_batch_norm
         and min(recipe.training.batch_size, len(train_data.records)) < 2
     ):
         raise UsageError(
@@ -134,17 +162,7 @@ def train(
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
-    return _fit(
-        folder,
-        recipe,
-        metadata,
-        network,
-        train_data,
-        val_data,
-        target,
-        resume=resume,
-        freeze=freeze,
-    )
+    return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
 
 
 def _fit(
@@ -156,8 +174,7 @@ def _fit(
     val_data: CocoInstances,
     device: torch.device,
     *,
-    resume: bool,
-    freeze: bool,
+    resumed: dict[str, Any] | None,
 ) -> Run:
     config = recipe.training
     samples = TrainingSamples(
@@ -169,10 +186,8 @@ def _fit(
     )
     batches = ShuffledBatches(len(samples), config.batch_size, config.seed)
     schedule = Schedule.from_config(config, batches.batches_per_epoch)
-    module = YolactModule(network, metadata, config, schedule, freeze_batch_norm=freeze)
+    module = YolactModule(network, metadata, config, schedule)
 
-    checkpoint = folder / LAST_CHECKPOINT
-    resumed = _read_state(checkpoint) if resume and checkpoint.is_file() else None
     if resumed is not None:
         batches.start = resumed["batches_done"]
     log = MetricsLog(folder, resume_at=resumed["batches_done"] if resumed else None)
@@ -204,7 +219,7 @@ def _fit(
         trainer.fit(
             module,
             training_loader(samples, batches, config),
-            ckpt_path=str(checkpoint) if resumed is not None else None,
+            ckpt_path=str(folder / LAST_CHECKPOINT) if resumed is not None else None,
         )
     draw_curves(log.rows, folder / CURVES)
     return Run(folder, validation.best or validation.latest, stop.interrupted)
@@ -238,6 +253,19 @@ def _stored_recipe(folder: Path, data: CocoInstances) -> Recipe:
     return recipe
 
 
+def _resumed_recipe(folder: Path, data: CocoInstances, settings: dict[str, Any]) -> Recipe:
+    stored = _stored_recipe(folder, data)
+    recipe = _with_settings(stored, settings)
+    for name in _UNCHANGEABLE:
+        before, now = getattr(stored.training, name), getattr(recipe.training, name)
+        if before != now:
+            raise UsageError(
+                f"the run in {folder} was started with {name} {before!r}, which a resumed run "
+                f"keeps; leave {now!r} out, or start a new run from its weights."
+            )
+    return recipe
+
+
 def _with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
     settings = dict(settings)
     limit = settings.pop("max_detections", None)
@@ -253,7 +281,34 @@ def _with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
     return replace(recipe, training=training)
 
 
-def _read_state(checkpoint: Path) -> dict[str, Any]:
+def _new_recipe(
+    model: str | None,
+    given: GivenWeights | None,
+    class_names: tuple[str, ...],
+    size: int | None,
+    settings: dict[str, Any],
+) -> Recipe:
+    if given is not None and model is None:
+        recipe = given.recipe(class_names)
+    else:
+        recipe = load_recipe(model or _DEFAULT_MODEL, class_names, fine_tune=given is not None)
+    if size is not None:
+        recipe = recipe.resized((size, size))
+    return _with_settings(recipe, settings)
+
+
+def _with_batch_norm_decided(config: TrainingConfig, start: Start) -> TrainingConfig:
+    """Fixed for small batches (spec 5.6), unless it is random: then its statistics mean nothing."""
+    if config.freeze_batch_norm is not None:
+        return config
+    small = config.batch_size < _FREEZE_BELOW
+    return replace(config, freeze_batch_norm=small and start.has_given_batch_norm)
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    checkpoint = folder / LAST_CHECKPOINT
+    if not checkpoint.is_file():
+        raise UsageError(f"{folder} holds no run to resume: {checkpoint} is missing.")
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)[
             "yolact"

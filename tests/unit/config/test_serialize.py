@@ -8,6 +8,7 @@ import yaml
 from yolact.config.model import ModelConfig
 from yolact.config.presets import PRESETS, preset
 from yolact.config.serialize import load_recipe, merged, recipe_to_dict
+from yolact.config.training import fine_tuning
 from yolact.errors import UsageError
 
 CLASSES = ("cat", "dog")
@@ -146,3 +147,12 @@ def test_broken_recipe_files(tmp_path, text, message):
 def test_a_recipe_file_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match=r"there is no recipe file .*gone\.yaml"):
         load_recipe(str(tmp_path / "gone.yaml"), CLASSES)
+
+
+def test_a_recipe_file_overrides_the_schedule_of_fine_tuning(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("base: yolact-nano\ntraining: {warmup_steps: 7, freeze: [backbone, fpn]}\n")
+    tuned = load_recipe(str(path), CLASSES, fine_tune=True).training
+    expected = fine_tuning(preset("yolact-nano", CLASSES).training)
+    assert tuned == replace(expected, warmup_steps=7, freeze=("backbone", "fpn"))
+    assert load_recipe("yolact-nano", CLASSES, fine_tune=True).training == expected

@@ -2,7 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from yolact.config.training import TrainingConfig, parse_duration
+from yolact.config.presets import preset
+from yolact.config.training import FREEZABLE, TrainingConfig, fine_tuning, parse_duration
 from yolact.errors import UsageError
 
 
@@ -40,6 +41,12 @@ def test_no_time_is_no_duration():
         ({"validations": 0}, "validations must be positive"),
         ({"workers": -1}, "workers must not be negative"),
         ({"max_time": "10 minutes"}, "HH:MM:SS"),
+        (
+            {"freeze": ("neck",)},
+            "cannot freeze 'neck'; there are backbone, fpn, protonet, head, semantic_head",
+        ),
+        ({"freeze": ("",)}, "cannot freeze ''"),
+        ({"freeze": (*FREEZABLE, "head")}, "every part is frozen"),
     ],
 )
 def test_impossible_training(settings, message):
@@ -51,3 +58,25 @@ def test_lengths_that_go_together():
     TrainingConfig(epochs=1.5, max_time="00:10:00")
     TrainingConfig(steps=10, max_time="00:10:00")
     TrainingConfig(workers=0)
+
+
+@pytest.mark.parametrize("name", ["yolact-nano", "yolact-base"])
+def test_fine_tuning_is_shorter_and_gentler_and_keeps_the_rest(name):
+    scratch = preset(name).training
+    tuned = fine_tuning(scratch)
+    assert tuned.epochs is not None
+    assert tuned.steps is None
+    assert tuned.learning_rate < scratch.learning_rate
+    assert tuned.warmup_steps < scratch.warmup_steps
+    for kept in ("optimizer", "loss", "augmentation", "batch_size", "weight_decay", "momentum"):
+        assert getattr(tuned, kept) == getattr(scratch, kept)
+    assert fine_tuning(tuned) == tuned
+
+
+def test_fine_tuning_takes_no_length_or_freezing_from_the_earlier_run():
+    earlier = TrainingConfig(
+        steps=10, max_time="00:10:00", freeze=("backbone",), freeze_batch_norm=False
+    )
+    tuned = fine_tuning(earlier)
+    assert (tuned.steps, tuned.max_time) == (None, None)
+    assert (tuned.freeze, tuned.freeze_batch_norm) == ((), None)

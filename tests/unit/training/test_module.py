@@ -1,16 +1,42 @@
 import torch
 from torch import nn
 
-from yolact.training.module import freeze_batch_norms
+from yolact.training.module import frozen_modules
+
+
+def network():
+    part = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+    return nn.Sequential(part, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+
+
+def frozen(model, parts, *, batch_norm):
+    """Names of the tensors that a step leaves alone."""
+    model.train()
+    for module in frozen_modules(model, parts, batch_norm=batch_norm):
+        module.requires_grad_(False)
+        module.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(torch.randn(2, 3, 5, 5) * 9 + 4).square().sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter += 1.0
+    after = model.state_dict()
+    return {name for name in before if torch.equal(before[name], after[name])}
+
+
+def test_nothing_frozen():
+    assert frozen(network(), (), batch_norm=False) == set()
 
 
 def test_frozen_batch_norm_keeps_statistics_and_weights():
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
-    model.train()
-    freeze_batch_norms(model)
-    before = {name: value.clone() for name, value in model[1].state_dict().items()}
-    model(torch.randn(2, 3, 5, 5) * 9 + 4).sum().backward()
-    assert model[0].weight.grad is not None
-    assert all(parameter.grad is None for parameter in model[1].parameters())
-    for name, value in model[1].state_dict().items():
-        assert torch.equal(value, before[name])
+    model = network()
+    norms = {n for n in model.state_dict() if n.startswith(("0.1.", "2."))}
+    assert len(norms) == 10
+    assert frozen(model, (), batch_norm=True) == norms
+
+
+def test_a_frozen_part_keeps_everything():
+    model = network()
+    part = {n for n in model.state_dict() if n.startswith("0.")}
+    assert frozen(model, ("0",), batch_norm=False) == part

@@ -1,0 +1,133 @@
+"""What a run begins with: random weights, ImageNet's in the backbone, or another model's."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from yolact.artifacts.artifact import read_artifact
+from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.artifacts.original_weights import read_backbone_weights, read_original_weights
+from yolact.artifacts.transfer import load_backbone, transfer_weights
+from yolact.config.model import ModelConfig
+from yolact.config.presets import COCO_CLASSES, PRESETS, Recipe, preset
+from yolact.config.serialize import load_recipe, merged
+from yolact.config.training import TrainingConfig, fine_tuning
+from yolact.errors import UsageError
+from yolact.inference.load import BEST_ARTIFACT
+from yolact.model.build import build_yolact
+from yolact.model.yolact import Yolact
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """The weights of a whole model and what it says about itself."""
+
+    source: Path
+    tensors: dict[str, Tensor]
+    metadata: ArtifactMetadata
+
+    @property
+    def name(self) -> str:
+        """What the model was called when it was trained: a preset, or a recipe file."""
+        return str(self.metadata.provenance.get("model", self.source))
+
+    def recipe(self, class_names: tuple[str, ...]) -> Recipe:
+        """Its architecture for other classes, and its way of training as fine-tuning."""
+        base = preset(self.name).training if self.name in PRESETS else TrainingConfig()
+        training = merged(base, self.metadata.provenance.get("training", {}), str(self.source))
+        model = replace(self.metadata.model, class_names=class_names)
+        return Recipe(model, fine_tuning(training), self.metadata.detection)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network before its first step."""
+
+    network: Yolact
+    random: frozenset[str]
+    """Names of the tensors that begin, wholly or in part, at random."""
+    provenance: dict[str, Any]
+    """Where the others come from, for the model's record."""
+
+    @property
+    def has_given_batch_norm(self) -> bool:
+        """Whether every batch norm begins with statistics of pictures, so that it may stay fixed."""
+        return not any(name.endswith("running_var") for name in self.random)
+
+
+def read_given_weights(source: Path, model: str | None) -> GivenWeights:
+    """Read a run directory, an artifact, or an original ``.pth`` of the model called ``model``.
+
+    Raises:
+        CheckpointError: If there is no such model, or its file is broken.
+        UsageError: If it is a ``.pth``, which does not say what it is, and ``model`` is None.
+    """
+    if source.suffix == ".pth":
+        if model is None:
+            raise UsageError(f"{source} does not say which model it is: name it (--model).")
+        recipe = load_recipe(model, COCO_CLASSES)
+        metadata = ArtifactMetadata(recipe.model, recipe.detection)
+        return GivenWeights(source, read_original_weights(source), metadata)
+    tensors, metadata = read_artifact(source / BEST_ARTIFACT if source.is_dir() else source)
+    return GivenWeights(source, tensors, metadata)
+
+
+def first_weights(
+    config: ModelConfig,
+    *,
+    given: GivenWeights | None = None,
+    imagenet: bool = False,
+    backbone_file: Path | None = None,
+) -> Start:
+    """Build a network and fill it from the one source that is named, or draw every weight.
+
+    What is taken from where, and what is not, is said on stderr.
+
+    Args:
+        config: The architecture.
+        given: Another model of this architecture. Rows for classes it does not know are drawn.
+        imagenet: The backbone's weights come from timm's cache, or are fetched.
+        backbone_file: They come from this file of the original's.
+
+    Raises:
+        UsageError: If there are no ImageNet weights for the backbone.
+        CheckpointError: If weights cannot be read or fetched, or are of another architecture.
+    """
+    if imagenet:
+        _say(f"ImageNet weights of {config.backbone}: from timm's cache, else by a download")
+    network = build_yolact(config, pretrained_backbone=imagenet)
+    names = frozenset(network.state_dict())
+    outside = frozenset(name for name in names if not name.startswith("backbone."))
+    if given is not None:
+        random, record = _take_over(network, given, config.class_names)
+        return Start(network, frozenset(random), record)
+    if backbone_file is not None:
+        missing = load_backbone(network, read_backbone_weights(backbone_file), str(backbone_file))
+        _say(f"starting with the backbone in {backbone_file}")
+        if missing:
+            _say(f"not in {backbone_file}, and left at random: {', '.join(missing)}")
+        record = {"backbone": str(backbone_file), "random": missing}
+        return Start(network, outside | set(missing), record)
+    if imagenet:
+        return Start(network, outside, {"backbone": "ImageNet, from timm"})
+    return Start(network, names, {})
+
+
+def _take_over(
+    network: Yolact, given: GivenWeights, class_names: tuple[str, ...]
+) -> tuple[list[str], dict[str, Any]]:
+    source, old_names = str(given.source), given.metadata.model.class_names
+    random = transfer_weights(network, given.tensors, old_names, class_names, source)
+    new = [name for name in class_names if name not in old_names]
+    text = "every weight is taken over"
+    if random:
+        text = f"it does not know {', '.join(new)}: their rows are random in {', '.join(random)}"
+    _say(f"starting from {source}; {text}")
+    return random, {"weights": source, "random": random, "new_classes": new}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
