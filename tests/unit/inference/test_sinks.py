@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,18 @@ def test_every_format(tmp_path):
 def test_unknown_format(tmp_path):
     with pytest.raises(UsageError, match="cannot save 'gif'"):
         ResultWriter(tmp_path, ["json", "gif"], ())
+
+
+def test_masks_with_scores_of_their_own_have_their_own_file(tmp_path):
+    writer = ResultWriter(tmp_path, ["coco"], (7, 9))
+    writer.write(result("plain.jpg"))
+    rescored = replace(result("rescored.jpg"), mask_scores=np.array([0.3, 1.25], np.float32))
+    writer.write(rescored)
+    writer.close()
+    both = json.loads((tmp_path / "coco_results.json").read_text())
+    assert [entry["score"] for entry in both] == [0.9, 0.5, 0.9, 0.5]
+    assert [entry.get("mask_score") for entry in both] == [None, None, 0.3, 1.25]
+    masks = json.loads((tmp_path / "coco_mask_results.json").read_text())
+    assert [entry["score"] for entry in masks] == [0.9, 0.5, 0.3, 1.25]
+    assert [entry["segmentation"] for entry in masks] == [e["segmentation"] for e in both]
+    assert all("bbox" not in entry for entry in masks)
