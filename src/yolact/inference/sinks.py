@@ -22,7 +22,9 @@ class ResultWriter:
     ``overlay/NAME.png`` the picture with its objects drawn; ``json/NAME.json`` everything as data;
     ``masks/NAME/000-class.png`` a black and white picture for each object; ``crops/NAME/…`` each
     object cut out on transparency; ``coco_results.json`` all objects as COCO results, with the
-    image ids explained in ``coco_images.json``.
+    image ids explained in ``coco_images.json``. If the model judges its masks (YOLACT++) there is
+    ``coco_mask_results.json``, too: the masks alone with their own scores, for tools and servers
+    that know one score for each entry.
     """
 
     def __init__(self, folder: Path, formats: Sequence[str], category_ids: Sequence[int]) -> None:
@@ -69,6 +71,9 @@ class ResultWriter:
         if "coco" in self._formats:
             write_text(self._folder / "coco_results.json", json.dumps(self._coco))
             write_text(self._folder / "coco_images.json", json.dumps(self._images))
+            if any("mask_score" in entry for entry in self._coco):
+                masks = json.dumps([_mask_alone(entry) for entry in self._coco])
+                write_text(self._folder / "coco_mask_results.json", masks)
 
     def _unused_name(self, result: Result) -> str:
         # Pictures of the same name come from different folders.
@@ -112,10 +117,18 @@ def writing_server_files(
                 if width * height > 0:
                     box = [round(value, 1) for value in (*corner, width, height)]
                     add_boxes([common | {"bbox": box}])
-                    score = entry.get("mask_score", entry["score"])
-                    add_masks([common | {"segmentation": entry["segmentation"], "score": score}])
+                    add_masks([_mask_alone(entry)])
 
         yield add
+
+
+def _mask_alone(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "image_id": entry["image_id"],
+        "category_id": entry["category_id"],
+        "segmentation": entry["segmentation"],
+        "score": entry.get("mask_score", entry["score"]),
+    }
 
 
 def _cut_out(result: Result, index: int) -> Image.Image | None:

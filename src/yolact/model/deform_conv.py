@@ -1,57 +1,48 @@
 """Modulated deformable convolutions (DCNv2) in the bottlenecks of a ResNet (spec 1.5)."""
 
+from typing import Any
+
 import torch
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+_TAPS = 9
+
 
 class DeformableConv(nn.Module):
     """A convolution that learns where each of its taps looks, and how much it counts.
 
-    A plain convolution of the same geometry predicts three values per tap and place. For tap t of T,
-    counted row by row, channel 2t is the offset down and 2t + 1 the offset to the right, in cells of
-    the input; channel 2T + t passes a sigmoid and multiplies the sample. Samples are bilinear,
-    with zeros outside.
+    A plain convolution of the same geometry predicts three values per tap and place. For tap t of
+    nine, counted row by row, channel 2t is the offset down and 2t + 1 the offset to the right, in
+    cells of the input; channel 18 + t passes a sigmoid and multiplies the sample. Samples are
+    bilinear, with zeros outside.
     """
 
     def __init__(self, replaced: nn.Conv2d) -> None:
-        """Take the place and the weights of ``replaced``, which zero-padded and had no bias.
+        """Take the place and the weights of ``replaced``, a 3x3 convolution without bias.
 
         At first every offset is zero and every modulation a half, so that the layer starts as half
         of the convolution it replaces.
         """
         super().__init__()
-        self.stride = replaced.stride
-        self.padding = replaced.padding
-        self.dilation = replaced.dilation
         self.weight = replaced.weight
         self.bias = nn.Parameter(replaced.weight.new_zeros(replaced.out_channels))
-        self.num_taps = replaced.weight[0, 0].numel()
-        self.conv_offset_mask = nn.Conv2d(
-            replaced.in_channels,
-            3 * self.num_taps,
-            replaced.weight.shape[-2:],
-            stride=replaced.stride,
-            padding=replaced.padding,
-            dilation=replaced.dilation,
-        )
-        nn.init.zeros_(self.conv_offset_mask.weight)
-        nn.init.zeros_(self.conv_offset_mask.bias)
+        self.geometry: dict[str, Any] = {
+            "stride": replaced.stride,
+            "padding": replaced.padding,
+            "dilation": replaced.dilation,
+        }
+        self.conv_offset_mask = nn.Conv2d(replaced.in_channels, 3 * _TAPS, 3, **self.geometry)
+        for parameter in self.conv_offset_mask.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, h, w) -> (B, out, h', w'), the sizes of the convolution it stands for."""
-        taps = self.num_taps
-        offsets, modulation = self.conv_offset_mask(x).split((2 * taps, taps), dim=1)
+        offsets, modulation = self.conv_offset_mask(x).split((2 * _TAPS, _TAPS), dim=1)
+        mask = torch.sigmoid(modulation)
         output: Tensor = deform_conv2d(
-            x,
-            offsets,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            mask=torch.sigmoid(modulation),
+            x, offsets, self.weight, self.bias, **self.geometry, mask=mask
         )
         return output
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from yolact.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from yolact.ops.boxes import xyxy_to_cxcywh
 
 CENTER_VARIANCE = 0.1
 SIZE_VARIANCE = 0.2
@@ -27,7 +27,12 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def decode_boxes(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """Inverse of :func:`encode_boxes`: ``(..., 4)`` x1 y1 x2 y2, not clipped."""
+    """Inverse of :func:`encode_boxes`: ``(..., 4)`` x1 y1 x2 y2, not clipped.
+
+    The far corner is the near one plus the size, not centre plus half the size as for anchors: the
+    original computes both so, and it decides the last bit.
+    """
     center = anchors[..., :2] + offsets[..., :2] * CENTER_VARIANCE * anchors[..., 2:]
     size = anchors[..., 2:] * torch.exp(offsets[..., 2:] * SIZE_VARIANCE)
-    return cxcywh_to_xyxy(torch.cat((center, size), dim=-1))
+    near = center - size / 2
+    return torch.cat((near, near + size), dim=-1)

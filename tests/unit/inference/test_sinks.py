@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,18 @@ def test_files_for_the_test_server(tmp_path):
     mask = common | {"segmentation": {"size": [20, 30], "counts": "x"}}
     assert masks == [mask, mask | {"score": 0.25}]
     assert boxes == [common | {"bbox": [1.3, 2, 3.0, height]} for height in (4, 5)]
+
+
+def test_masks_with_scores_of_their_own_have_their_own_file(tmp_path):
+    writer = ResultWriter(tmp_path, ["coco"], (7, 9))
+    writer.write(result("plain.jpg"))
+    rescored = replace(result("rescored.jpg"), mask_scores=np.array([0.3, 1.25], np.float32))
+    writer.write(rescored)
+    writer.close()
+    both = json.loads((tmp_path / "coco_results.json").read_text())
+    assert [entry["score"] for entry in both] == [0.9, 0.5, 0.9, 0.5]
+    assert [entry.get("mask_score") for entry in both] == [None, None, 0.3, 1.25]
+    masks = json.loads((tmp_path / "coco_mask_results.json").read_text())
+    assert [entry["score"] for entry in masks] == [0.9, 0.5, 0.3, 1.25]
+    assert [entry["segmentation"] for entry in masks] == [e["segmentation"] for e in both]
+    assert all("bbox" not in entry for entry in masks)

@@ -50,6 +50,14 @@ def test_decoded_boxes_are_not_clipped():
     torch.testing.assert_close(decode_boxes(torch.zeros(1, 4), anchors), expected)
 
 
+def test_the_far_corner_is_the_near_one_plus_the_size():
+    anchors = torch.rand(1000, 4, generator=torch.Generator().manual_seed(0))
+    center, size = anchors[:, :2], anchors[:, 2:]
+    far = decode_boxes(torch.zeros(1000, 4), anchors)[:, 2:]
+    assert torch.equal(far, (center - size / 2) + size)
+    assert not torch.equal(far, center + size / 2)  # some differ in the last bit
+
+
 def test_no_boxes():
     nothing = torch.zeros(0, 4)
     assert encode_boxes(nothing, nothing).shape == (0, 4)
