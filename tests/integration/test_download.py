@@ -30,6 +30,8 @@ class Hub(ThreadingHTTPServer):
         self.files = {RESOLVE: CONTENT}
         self.announced = None
         """What the hub says the content is, where that differs."""
+        self.etag = None
+        """Instead of the SHA-256."""
         self.cuts = []
         """After how many bytes the next transfers break off."""
         self.stalled = threading.Event()
@@ -75,7 +77,8 @@ class HubHandler(BaseHTTPRequestHandler):
             announced = self.server.announced or content
             self.send_response(302)
             self.send_header("X-Repo-Commit", "0123456789abcdef" * 2 + "01234567")
-            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(announced).hexdigest()}"')
+            etag = self.server.etag or hashlib.sha256(announced).hexdigest()
+            self.send_header("X-Linked-Etag", f'"{etag}"')
             self.send_header("X-Linked-Size", str(len(announced)))
             # Another host name, as with the hub: its client must not take it for the hub's own.
             port = self.server.server_port
@@ -219,6 +222,13 @@ def test_content_of_another_size_is_refused(user, hub, tmp_path, announced):
     assert_one_sentence(done, "of size", hub.endpoint + RESOLVE)
     hub.announced = None
     assert user("models", "download", "yolact-base").returncode == 0
+
+
+def test_a_checksum_cannot_lead_out_of_the_cache(user, hub, tmp_path):
+    hub.etag = "../../../../outside"
+    done = user("models", "download", "yolact-base")
+    assert_one_sentence(done, "no usable checksum", hub.endpoint + RESOLVE)
+    assert not list(tmp_path.rglob("outside*"))
 
 
 def test_no_such_file(user, hub, tmp_path):

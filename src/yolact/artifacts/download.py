@@ -77,8 +77,9 @@ def fetch_weights(model: PublishedModel, say: Callable[[str], None]) -> Path:
 
 def _fetch(url: str, remote: HfFileMetadata, file: HubFile) -> None:
     """Bring the bytes to where the hub's client looks for them."""
-    assert remote.etag is not None
-    blob = _folder(file) / "blobs" / remote.etag
+    if not re.fullmatch(r"\w[\w.-]*", remote.etag or ""):  # it becomes a file's name
+        raise CheckpointError("the hub names no usable checksum")
+    blob = _folder(file) / "blobs" / str(remote.etag)
     partial = blob.with_name(f"{blob.name}.incomplete")
     blob.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(blob.with_name(f"{blob.name}.lock")):

@@ -257,3 +257,26 @@ def test_a_backbone_that_timm_does_not_know(tmp_path):
     write_artifact(tmp_path / "m.safetensors", {}, replace(SMALL, model=model))
     with pytest.raises(CheckpointError, match="cannot be built: timm has no backbone"):
         load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnetblur18"])
+def test_a_loaded_network_computes_the_same(tmp_path, backbone):
+    """Also where the backbone keeps filters that no file holds, as the blurring one does."""
+    metadata = replace(SMALL, model=replace(SMALL.model, backbone=backbone))
+    torch.manual_seed(1)
+    network = build_yolact(metadata.model).eval()
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(half)
+    write_artifact(tmp_path / "m.safetensors", half, metadata)
+    loaded, _ = load_model(tmp_path / "m.safetensors")
+    assert torch.equal(loaded.anchors, network.anchors)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, found = network(images), loaded(images)
+    assert found.class_logits.dtype == torch.float32
+    torch.testing.assert_close(found.class_logits, expected.class_logits)
+    torch.testing.assert_close(found.prototypes, expected.prototypes)
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
