@@ -1,10 +1,11 @@
 """With the author's weights, his own detections of a COCO picture (spec, Appendix B)."""
 
+from urllib.request import urlopen
+
 import numpy as np
 import pytest
 
 import yolact
-from yolact.errors import YolactError
 
 PICTURE = "http://images.cocodataset.org/val2017/000000000885.jpg"
 
@@ -18,12 +19,20 @@ EXPECTED = (
 )
 
 
+@pytest.fixture
+def network():
+    """Skips where the picture and the weights cannot be reached."""
+    for address in (PICTURE, "https://huggingface.co"):
+        try:
+            urlopen(address, timeout=10).close()
+        except OSError as error:
+            pytest.skip(f"{address} cannot be reached: {error}")
+
+
 @pytest.mark.network
+@pytest.mark.usefixtures("network")
 def test_the_authors_detections_of_image_885():
-    try:
-        result = yolact.load("yolact-resnet50")(PICTURE, score=0.3)
-    except YolactError as error:
-        pytest.skip(f"needs a network: {error}")
+    result = yolact.load("yolact-resnet50")(PICTURE, score=0.3)
     assert result.image_size == (427, 640)
     for i, (name, score, (x, y, width, height), pixels) in enumerate(EXPECTED):
         assert result.names[result.labels[i]] == name

@@ -14,7 +14,7 @@ from yolact.errors import CheckpointError
 def test_round_trip(name):
     metadata = ArtifactMetadata(
         model=preset(name, ("Maß", "犬")).model,
-        detection=DetectionConfig(max_detections=300),
+        detection=DetectionConfig(max_detections=300, nms="greedy", labels=(0,)),
         category_ids=(3, 90),
         provenance={"steps": 12, "data": {"images": ["a", "b"]}, "map": 0.5},
     )
