@@ -16,6 +16,7 @@ from yolact.config.training import fine_tuning
 from yolact.errors import CheckpointError, UsageError
 from yolact.model.build import build_yolact
 from yolact.training.run import train
+from yolact.training.start import first_weights, read_given_weights
 
 SHORT = {"batch_size": 4, "workers": 0, "validations": 1}
 RESNET18 = """
@@ -103,6 +104,13 @@ def test_frozen_parts_stay_bit_for_bit_also_when_resumed(tiny_run, tiny_data, tm
         train(tiny_data, out=run.folder, resume=True, steps=6, freeze=["head"])
 
 
+def test_what_begins_at_random_is_not_frozen(tiny_run, tiny_data, other_data, tmp_path):
+    with pytest.raises(UsageError, match="fpn cannot be frozen: it begins at random"):
+        train(tiny_data, out=tmp_path / "x", freeze=["fpn"])
+    with pytest.raises(UsageError, match="head cannot be frozen: it begins at random, at least in"):
+        train(other_data, weights=tiny_run, out=tmp_path / "x", freeze=["backbone", "head"])
+
+
 def test_batch_norm_fixed_for_a_small_batch_stays_so_when_resumed(tiny_run, tiny_data, tmp_path):
     before, _ = read_artifact(tiny_run / "best.safetensors")
     norms = [name.removesuffix("running_var") for name in before if name.endswith("running_var")]
@@ -131,6 +139,28 @@ def test_weights_come_from_one_place(tiny_run, tiny_data, tmp_path, first):
 def test_an_original_file_needs_the_name_of_its_model(tiny_data, tmp_path):
     with pytest.raises(UsageError, match=r"old\.pth does not say which model it is"):
         train(tiny_data, weights=tmp_path / "old.pth", out=tmp_path / "x")
+
+
+def test_an_original_file_starts_a_model_of_other_classes(formula, tmp_path):
+    state = formula.checkpoint("yolact_resnet50")
+    torch.save(state, tmp_path / "old.pth")
+    given = read_given_weights(tmp_path / "old.pth", "yolact-resnet50")
+    config = preset("yolact-resnet50", ("robot", "dog")).resized((64, 64)).model
+    start = first_weights(config, given=given)
+    new = start.network.state_dict()
+    assert start.random == {
+        "head.classes.weight", "head.classes.bias", "semantic_head.weight", "semantic_head.bias"
+    }  # fmt: skip
+    assert start.provenance["new_classes"] == ["robot"]
+    assert torch.equal(new["fpn.laterals.0.bias"], state["fpn.lat_layers.2.bias"])
+    dog = 16  # its place among COCO's classes
+    classes = state["prediction_layers.0.conf_layer.weight"]
+    for anchor in range(3):
+        assert torch.equal(new["head.classes.weight"][anchor * 3], classes[anchor * 81])
+        assert torch.equal(
+            new["head.classes.weight"][anchor * 3 + 2], classes[anchor * 81 + 1 + dog]
+        )
+    assert torch.equal(new["semantic_head.weight"][1], state["semantic_seg_conv.weight"][dog])
 
 
 def test_no_weights_there(tiny_data, tmp_path):
@@ -162,7 +192,7 @@ def backbone_file(tmp_path_factory):
 
 
 def test_backbone_weights_of_the_original(resnet_recipe, backbone_file, tiny_data, tmp_path, capfd):
-    settings = SHORT | {"model": str(resnet_recipe), "freeze": ["backbone"], "steps": 1}
+    settings = SHORT | {"model": str(resnet_recipe), "learning_rate": 1e-30, "steps": 1}
     run = train(tiny_data, backbone_weights=backbone_file, out=tmp_path / "run", **settings)
     missing = "backbone.body.layer4.1.conv2.weight"
     assert f"not in {backbone_file}, and left at random: {missing}" in capfd.readouterr().err
@@ -170,6 +200,11 @@ def test_backbone_weights_of_the_original(resnet_recipe, backbone_file, tiny_dat
     assert metadata.provenance["random"] == [missing]
     for name, tensor in read_backbone_weights(backbone_file).items():
         assert torch.equal(after[name], tensor)
+    with pytest.raises(UsageError, match="backbone cannot be frozen: it begins at random"):
+        train(
+            tiny_data, backbone_weights=backbone_file, out=tmp_path / "x", freeze=["backbone"],
+            **settings,
+        )  # fmt: skip
 
 
 def test_backbone_weights_that_do_not_fit(backbone_file, tiny_data, tmp_path):

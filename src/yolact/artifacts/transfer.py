@@ -87,7 +87,8 @@ def _with_rows(
     anchors = len(new) // num_new
     if old.shape != (anchors * num_old, *new.shape[1:]):
         return old  # more than the classes differs; the loader says what
-    result = new.unflatten(0, (anchors, num_new)).clone()
+    result = new.clone()
+    per_anchor = result.view(anchors, num_new, *new.shape[1:])
     for to, source in rows:
-        result[:, to] = old.unflatten(0, (anchors, num_old))[:, source]
-    return result.flatten(0, 1)
+        per_anchor[:, to] = old.view(anchors, num_old, *new.shape[1:])[:, source]
+    return result

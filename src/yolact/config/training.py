@@ -105,10 +105,10 @@ class TrainingConfig:
 def fine_tuning(config: TrainingConfig) -> TrainingConfig:
     """The schedule for a small data set and a model that starts from given weights.
 
-    Optimizer, losses and augmentation stay. The peak rate is a fraction of the one from random
-    weights, with little warm-up, and falls by half a cosine over a bounded number of epochs. What
-    an earlier run froze is free again; batch norm is fixed for small batches, as always with given
-    weights. ``docs/results.md`` has the comparison behind the values.
+    Optimizer, losses and augmentation stay. The peak rate is half the one from random weights, after
+    a short warm-up, and falls by half a cosine over a bounded number of epochs. What an earlier run
+    froze is free again; batch norm is fixed for small batches, as always with given weights.
+    ``docs/results.md`` has the trial behind the values.
     """
     return replace(
         config,

@@ -145,7 +145,7 @@ def train(
             backbone_file=None if backbone_weights is None else Path(backbone_weights),
         )
         network = start.network
-        recipe = replace(recipe, training=_with_batch_norm_decided(recipe.training, start))
+        recipe = replace(recipe, training=_settled(recipe.training, start))
         if model is None:
             model = given.name if given is not None else _DEFAULT_MODEL
         provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
@@ -297,8 +297,16 @@ def _new_recipe(
     return _with_settings(recipe, settings)
 
 
-def _with_batch_norm_decided(config: TrainingConfig, start: Start) -> TrainingConfig:
-    """Fixed for small batches (spec 5.6), unless it is random: then its statistics mean nothing."""
+def _settled(config: TrainingConfig, start: Start) -> TrainingConfig:
+    """Decide on batch norm, and refuse to freeze what has not learnt anything yet.
+
+    Batch norm is fixed for small batches (spec 5.6), unless random: then its statistics mean nothing.
+    """
+    for part in config.freeze:
+        if any(name.startswith(f"{part}.") for name in start.random):
+            raise UsageError(
+                f"{part} cannot be frozen: it begins at random, at least in part, and would stay so."
+            )
     if config.freeze_batch_norm is not None:
         return config
     small = config.batch_size < _FREEZE_BELOW
