@@ -38,7 +38,7 @@ def read_original_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing, broken, or holds keys that no model here has.
     """
-    return rename_original_weights(_read_tensors(path), str(path))
+    return rename_original_weights(read_original_state(path), str(path))
 
 
 def read_backbone_weights(path: Path) -> dict[str, Tensor]:
@@ -51,14 +51,21 @@ def read_backbone_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: If the file is missing or broken.
     """
     renamed = {}
-    for key, tensor in _read_tensors(path).items():
+    for key, tensor in read_original_state(path).items():
         key = re.sub(r"^layer(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}.", key)
         if name := _rename("backbone." + key):
             renamed[name] = tensor
     return _with_counters(renamed)
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_original_state(path: Path) -> dict[str, Tensor]:
+    """Read a ``.pth`` state dict of the original, with the names it has there.
+
+    Only tensors are unpickled; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: If the file is missing, broken, or holds something else.
+    """
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}.")
     try:
