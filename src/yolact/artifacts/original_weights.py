@@ -51,15 +51,6 @@ _UNUSED = re.compile(r"backbone\.layer(?!s)|fpn\.downsample_layers\.([2-9]|\d\d)
 _PARALLEL = "module."
 
 
-def read_original_weights(path: Path) -> dict[str, Tensor]:
-    """Read a ``.pth`` state dict of the original, with the names of our :class:`Yolact`.
-
-    Raises:
-        CheckpointError: If the file is missing, broken, or holds keys that no model here has.
-    """
-    return rename_original_weights(read_original_state(path), str(path))
-
-
 def read_backbone_weights(path: Path) -> dict[str, Tensor]:
     """Read ImageNet weights that the original starts from, with the names of our backbone.
 

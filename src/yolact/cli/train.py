@@ -27,9 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument(
         "--weights",
-        type=Path,
-        metavar="X",
-        help="fine-tune this run directory, artifact or original .pth (with --model); classes may "
+        metavar="MODEL",
+        help="fine-tune this run directory, artifact, original .pth or published model; classes may "
         "differ",
     )
     parser.add_argument(

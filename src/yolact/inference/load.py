@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from yolact.artifacts.artifact import load_model, network_from
+from yolact.artifacts.artifact import network_from, read_artifact
 from yolact.artifacts.download import fetch_weights
 from yolact.artifacts.importing import read_original
 from yolact.artifacts.metadata import ArtifactMetadata
@@ -14,7 +15,6 @@ from yolact.artifacts.registry import PUBLISHED
 from yolact.config.presets import PRESETS, preset
 from yolact.errors import CheckpointError, UsageError
 from yolact.inference.predictor import Predictor
-from yolact.model.yolact import Yolact
 
 BEST_ARTIFACT = "best.safetensors"
 _ORIGINAL = (".pth", ".pt")
@@ -42,8 +42,16 @@ def load(
         UsageError: If the device does not exist here, or no model has this name.
     """
     target = choose_device(device)
-    path = Path(model)
-    name = None
+    tensors, metadata = read_model(model, weights=weights)
+    network = network_from(metadata.model, tensors, str(model if weights is None else weights))
+    return Predictor(network, metadata, device=target)
+
+
+def read_model(
+    model: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None
+) -> tuple[dict[str, Tensor], ArtifactMetadata]:
+    """The tensors of a model, by our names, and its record. Arguments and errors as of ``load``."""
+    path, name = Path(model), None
     if weights is not None:
         name, path = str(model), Path(weights)
         preset(name)  # there must be such a model
@@ -51,8 +59,9 @@ def load(
         path = best_artifact(path)
     elif path.suffix not in (*_ORIGINAL, ".safetensors"):
         name, path = str(model), _published_weights(str(model))
-    network, metadata = _read(path, name)
-    return Predictor(network, metadata, device=target)
+    if path.suffix == ".safetensors":
+        return read_artifact(path)
+    return read_original(path, model=name, say=_say)
 
 
 def best_artifact(run: Path) -> Path:
@@ -95,13 +104,6 @@ def _published_weights(name: str) -> Path:
         f"there is no model {name}: neither a run directory, nor a .safetensors or .pth file, nor "
         f"one of {', '.join(PRESETS)}."
     )
-
-
-def _read(path: Path, name: str | None) -> tuple[Yolact, ArtifactMetadata]:
-    if path.suffix == ".safetensors":
-        return load_model(path)
-    weights, metadata = read_original(path, model=name, say=_say)
-    return network_from(metadata.model, weights, str(path)), metadata
 
 
 def _say(text: str) -> None:

@@ -97,8 +97,7 @@ def train(
             the model. A finished run is never overwritten.
         resume: Go on with the run in ``out`` from its last checkpoint, with its own settings;
             only those given here change.
-        weights: A model to start from: a run directory, an artifact, or an original ``.pth``, which
-            needs ``model`` to say what it is. Its classes may be others; where the two have the
+        weights: A model to start from: whatever ``load`` takes. Its classes may be others; where the two have the
             same class, by name, it is kept. The schedule is then that of
             :func:`yolact.config.training.fine_tuning`, unless settings say otherwise.
         pretrained_backbone: Start the backbone from ImageNet weights, which timm fetches once.
@@ -135,7 +134,7 @@ def train(
         if any((folder / name).exists() for name in (LAST_CHECKPOINT, BEST_ARTIFACT)):
             raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
         state = None
-        given = None if weights is None else read_given_weights(Path(weights), model)
+        given = None if weights is None else read_given_weights(str(weights), model)
         recipe = _new_recipe(model, given, train_data.class_names, size, settings)
         torch.manual_seed(recipe.training.seed)
         start = first_weights(

@@ -7,16 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from yolact.artifacts.artifact import read_artifact
 from yolact.artifacts.metadata import ArtifactMetadata
-from yolact.artifacts.original_weights import read_backbone_weights, read_original_weights
+from yolact.artifacts.original_weights import read_backbone_weights
 from yolact.artifacts.transfer import load_backbone, transfer_weights
 from yolact.config.model import ModelConfig
-from yolact.config.presets import COCO_CLASSES, PRESETS, Recipe, preset
-from yolact.config.serialize import load_recipe, merged
+from yolact.config.presets import PRESETS, Recipe, preset
+from yolact.config.serialize import merged
 from yolact.config.training import TrainingConfig, fine_tuning
-from yolact.errors import UsageError
-from yolact.inference.load import BEST_ARTIFACT
+from yolact.inference.load import read_model
 from yolact.model.build import build_yolact
 from yolact.model.yolact import Yolact
 
@@ -25,19 +23,20 @@ from yolact.model.yolact import Yolact
 class GivenWeights:
     """The weights of a whole model and what it says about itself."""
 
-    source: Path
+    source: str
     tensors: dict[str, Tensor]
     metadata: ArtifactMetadata
 
     @property
     def name(self) -> str:
-        """What the model was called when it was trained: a preset, or a recipe file."""
-        return str(self.metadata.provenance.get("model", self.source))
+        """What the model was called when it was trained or imported: a preset, or a recipe file."""
+        record = self.metadata.provenance
+        return str(record.get("model") or record.get("architecture") or self.source)
 
     def recipe(self, class_names: tuple[str, ...]) -> Recipe:
         """Its architecture for other classes, and its way of training as fine-tuning."""
         base = preset(self.name).training if self.name in PRESETS else TrainingConfig()
-        training = merged(base, self.metadata.provenance.get("training", {}), str(self.source))
+        training = merged(base, self.metadata.provenance.get("training", {}), self.source)
         model = replace(self.metadata.model, class_names=class_names)
         return Recipe(model, fine_tuning(training), self.metadata.detection)
 
@@ -58,21 +57,19 @@ class Start:
         return not any(name.endswith("running_var") for name in self.random)
 
 
-def read_given_weights(source: Path, model: str | None) -> GivenWeights:
-    """Read a run directory, an artifact, or an original ``.pth`` of the model called ``model``.
+def read_given_weights(source: str, model: str | None) -> GivenWeights:
+    """Read whatever ``load`` reads: a run directory, an artifact, a ``.pth``, or a published name.
+
+    Args:
+        source: The model to start from.
+        model: Which preset an original file is of, where several have its keys and shapes.
 
     Raises:
         CheckpointError: If there is no such model, or its file is broken.
-        UsageError: If it is a ``.pth``, which does not say what it is, and ``model`` is None.
     """
-    if source.suffix == ".pth":
-        if model is None:
-            raise UsageError(f"{source} does not say which model it is: name it (--model).")
-        recipe = load_recipe(model, COCO_CLASSES)
-        metadata = ArtifactMetadata(recipe.model, recipe.detection)
-        return GivenWeights(source, read_original_weights(source), metadata)
-    tensors, metadata = read_artifact(source / BEST_ARTIFACT if source.is_dir() else source)
-    return GivenWeights(source, tensors, metadata)
+    if model in PRESETS and Path(source).suffix == ".pth":
+        return GivenWeights(source, *read_model(model, weights=source))
+    return GivenWeights(source, *read_model(source))
 
 
 def first_weights(
@@ -119,7 +116,7 @@ def first_weights(
 def _take_over(
     network: Yolact, given: GivenWeights, class_names: tuple[str, ...]
 ) -> tuple[list[str], dict[str, Any]]:
-    source, old_names = str(given.source), given.metadata.model.class_names
+    source, old_names = given.source, given.metadata.model.class_names
     random = transfer_weights(network, given.tensors, old_names, class_names, source)
     new = [name for name in class_names if name not in old_names]
     text = "every weight is taken over"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from yolact.artifacts.original_weights import read_original_weights, rename_original_weights
+from yolact.artifacts.original_weights import read_original_state, rename_original_weights
 from yolact.errors import CheckpointError
 
 NAMES = {
@@ -51,6 +51,10 @@ LEFT_OVERS = (
 )
 
 
+def read_original(path):
+    return rename_original_weights(read_original_state(path), str(path))
+
+
 def state():
     return {key: torch.full((2,), float(i)) for i, key in enumerate(NAMES)}
 
@@ -63,7 +67,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_reads_and_renames(path, zipped):
     torch.save(state(), path, _use_new_zipfile_serialization=zipped)
-    weights = read_original_weights(path)
+    weights = read_original(path)
     assert list(weights) == list(NAMES.values())
     for i, tensor in enumerate(weights.values()):
         assert tensor.tolist() == [i, i]
@@ -115,7 +119,7 @@ def test_code_in_a_file_is_refused_and_not_executed(path, tmp_path, zipped, hidd
     content = {**state(), "semantic_seg_conv.weight": hostile} if hidden else hostile
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match=r"yolact\.pth is not a readable checkpoint of plain"):
-        read_original_weights(path)
+        read_original(path)
     assert not victim.exists()
     torch.load(path, weights_only=False)  # what the refusal has spared us
     assert victim.exists()
@@ -124,7 +128,7 @@ def test_code_in_a_file_is_refused_and_not_executed(path, tmp_path, zipped, hidd
 def test_missing_file(path, tmp_path):
     for missing in (path, tmp_path):
         with pytest.raises(CheckpointError, match=f"there is no file {missing}"):
-            read_original_weights(missing)
+            read_original(missing)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -134,14 +138,14 @@ def test_truncated_files(path, zipped, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(CheckpointError, match=r"yolact\.pth is not a readable checkpoint"):
-        read_original_weights(path)
+        read_original(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04" + bytes(50), bytes(100)])
 def test_files_of_another_kind(path, content):
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"yolact\.pth is not a readable checkpoint"):
-        read_original_weights(path)
+        read_original(path)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +163,7 @@ def test_files_of_another_kind(path, content):
 def test_content_of_another_type(path, content):
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=r"yolact\.pth is not a plain state dict of tensors"):
-        read_original_weights(path)
+        read_original(path)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -173,6 +177,6 @@ def test_damaged_files_raise_only_checkpoint_errors(path, zipped):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
         try:
-            read_original_weights(path)
+            read_original(path)
         except CheckpointError as error:
             assert str(path) in str(error)  # noqa: PT017 - damage to a number goes unnoticed
