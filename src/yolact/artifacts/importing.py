@@ -12,7 +12,7 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.original_weights import read_original_state, rename_original_weights
 from yolact.artifacts.recognition import recognise
 from yolact.artifacts.registry import PUBLISHED
-from yolact.config.presets import Recipe, preset
+from yolact.config.presets import COCO_CATEGORY_IDS, COCO_CLASSES, Recipe, preset
 from yolact.errors import UsageError
 from yolact.files import sha256_of
 from yolact.model.build import build_skeleton
@@ -60,7 +60,9 @@ def read_original(
         "licence": _licence(model, path.name),
         "imported_by": f"yolact {version('yolact')}",
     }
-    return weights, ArtifactMetadata(recipe.model, recipe.detection, provenance=provenance)
+    # Results of COCO's own classes shall carry COCO's own numbers.
+    category_ids = COCO_CATEGORY_IDS if recipe.model.class_names == COCO_CLASSES else ()
+    return weights, ArtifactMetadata(recipe.model, recipe.detection, category_ids, provenance)
 
 
 def import_original(

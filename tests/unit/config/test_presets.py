@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from yolact.config.presets import COCO_CLASSES, PASCAL_CLASSES, PRESETS, preset
+from yolact.config.presets import COCO_CATEGORY_IDS, COCO_CLASSES, PASCAL_CLASSES, PRESETS, preset
 from yolact.errors import UsageError
 
 
@@ -11,6 +11,8 @@ def test_the_classes_of_coco():
     assert COCO_CLASSES[0] == "person"
     assert COCO_CLASSES[16] == "dog"
     assert COCO_CLASSES[79] == "toothbrush"
+    ids = dict(zip(COCO_CATEGORY_IDS, COCO_CLASSES, COCO_CATEGORY_IDS, strict=True))
+    assert (ids["person"], ids["stop sign"], ids["toothbrush"]) == (1, 13, 90)
 
 
 def test_the_classes_of_pascal():
@@ -84,7 +86,7 @@ def test_pascal():
     assert not recipe.model.anchors.square
     assert recipe.training.steps == 120_000
     assert [step * 120_000 for step in recipe.training.lr_steps] == [60_000, 100_000]
-    assert replace(recipe.model, class_names=COCO_CLASSES, anchors=coco.model.anchors) == coco.model
+    assert replace(recipe.model, class_names=COCO_CATEGORY_IDS, COCO_CLASSES, anchors=coco.model.anchors) == coco.model
     assert replace(recipe.training, steps=800_000, lr_steps=coco.training.lr_steps) == coco.training
 
 
