@@ -83,7 +83,7 @@ def test_command_fine_tunes_on_other_classes(command, tiny_run, other_data, name
     _, metadata = read_artifact(run / "best.safetensors")
     record = metadata.provenance
     assert record["weights"] == str(tiny_run)
-    assert sorted(record["random"]) == sorted(tensors)
+    assert sorted(record["initialised"]) == sorted(tensors)
     assert record["new_classes"] == ["cup", "wheel"]
     assert record["model"] == "yolact-nano"
     assert "it does not know cup, wheel" in done.stderr
@@ -191,9 +191,9 @@ def test_backbone_weights_of_the_original(resnet_recipe, backbone_file, tiny_dat
     settings = SHORT | {"model": str(resnet_recipe), "learning_rate": 1e-30, "steps": 1}
     run = train(tiny_data, backbone_weights=backbone_file, out=tmp_path / "run", **settings)
     missing = "backbone.body.layer4.1.conv2.weight"
-    assert f"not in {backbone_file}, and left at random: {missing}" in capfd.readouterr().err
+    assert f"not in {backbone_file}, and initialised anew: {missing}" in capfd.readouterr().err
     after, metadata = read_artifact(run.best)
-    assert metadata.provenance["random"] == [missing]
+    assert metadata.provenance["initialised"] == [missing]
     for name, tensor in read_backbone_weights(backbone_file).items():
         assert torch.equal(after[name], tensor)
     with pytest.raises(UsageError, match="backbone cannot be frozen: it begins at random"):

@@ -105,8 +105,8 @@ def first_weights(
         missing = load_backbone(network, read_backbone_weights(backbone_file), str(backbone_file))
         _say(f"starting with the backbone in {backbone_file}")
         if missing:
-            _say(f"not in {backbone_file}, and left at random: {', '.join(missing)}")
-        record = {"backbone": str(backbone_file), "random": missing}
+            _say(f"not in {backbone_file}, and initialised anew: {', '.join(missing)}")
+        record = {"backbone": str(backbone_file), "initialised": missing}
         return Start(network, outside | set(missing), record)
     if imagenet:
         return Start(network, outside, {"backbone": "ImageNet, from timm"})
@@ -123,7 +123,7 @@ def _take_over(
     if random:
         text = f"it does not know {', '.join(new)}: their rows are random in {', '.join(random)}"
     _say(f"starting from {source}; {text}")
-    return random, {"weights": source, "random": random, "new_classes": new}
+    return random, {"weights": source, "initialised": random, "new_classes": new}
 
 
 def _say(text: str) -> None:
