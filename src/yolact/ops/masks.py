@@ -157,6 +157,8 @@ def _binarize_window(
     threshold: float,
 ) -> CroppedMask:
     (height, h), (width, w) = rows.shape, columns.shape
+    if not np.isfinite(edges).all():  # a network that diverged has boxes nowhere
+        return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
     c0, c1 = max(int(np.floor(edges[0])), 0), min(int(np.ceil(edges[2])), w)
     r0, r1 = max(int(np.floor(edges[1])), 0), min(int(np.ceil(edges[3])), h)
     if c1 <= c0 or r1 <= r0:

@@ -86,7 +86,7 @@ def test_pascal():
     assert not recipe.model.anchors.square
     assert recipe.training.steps == 120_000
     assert [step * 120_000 for step in recipe.training.lr_steps] == [60_000, 100_000]
-    assert replace(recipe.model, class_names=COCO_CATEGORY_IDS, COCO_CLASSES, anchors=coco.model.anchors) == coco.model
+    assert replace(recipe.model, class_names=COCO_CLASSES, anchors=coco.model.anchors) == coco.model
     assert replace(recipe.training, steps=800_000, lr_steps=coco.training.lr_steps) == coco.training
 
 
