@@ -11,7 +11,7 @@ def test_the_classes_of_coco():
     assert COCO_CLASSES[0] == "person"
     assert COCO_CLASSES[16] == "dog"
     assert COCO_CLASSES[79] == "toothbrush"
-    ids = dict(zip(COCO_CATEGORY_IDS, COCO_CLASSES, COCO_CATEGORY_IDS, strict=True))
+    ids = dict(zip(COCO_CLASSES, COCO_CATEGORY_IDS, strict=True))
     assert (ids["person"], ids["stop sign"], ids["toothbrush"]) == (1, 13, 90)
 
 

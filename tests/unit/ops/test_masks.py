@@ -213,6 +213,6 @@ def test_works_on_gradients_and_half_precision():
 
 
 def test_a_box_that_is_nowhere_has_an_empty_mask():
-    boxes = torch.tensor([[0.1, 0.1, float("nan"), 0.9], [0.0, 0.0, float("inf"), 1.0]])
-    masks = binarize_in_image(torch.ones(2, 8, 8), boxes, (16, 16))
-    assert [mask.bitmap.size for mask in masks] == [0, 0]
+    boxes = torch.tensor([[0.1, 0.1, float("nan"), 0.9]])
+    (mask,) = binarize_in_image(torch.ones(1, 8, 8), boxes, (16, 16))
+    assert mask.bitmap.size == 0
