@@ -115,10 +115,12 @@ def rename_original_weights(state: dict[str, Tensor], source: str) -> dict[str, 
 
 
 def _with_counters(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Files of very old PyTorch lack the counters of batch norm (spec 2.2).
+    # Files of very old PyTorch lack the counters of batch norm (spec 2.2), or have them as vectors of
+    # one, which PyTorch itself takes for scalars, too.
     for name in [name for name in weights if name.endswith(".running_var")]:
         counter = name.removesuffix("running_var") + "num_batches_tracked"
-        weights.setdefault(counter, torch.zeros((), dtype=torch.int64))
+        tensor = weights.get(counter, torch.zeros((), dtype=torch.int64))
+        weights[counter] = tensor.reshape(()) if tensor.numel() == 1 else tensor
     return weights
 
 

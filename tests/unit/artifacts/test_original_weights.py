@@ -180,3 +180,13 @@ def test_damaged_files_raise_only_checkpoint_errors(path, zipped):
             read_original(path)
         except CheckpointError as error:
             assert str(path) in str(error)  # noqa: PT017 - damage to a number goes unnoticed
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_counters_are_scalars(shape):
+    state = {
+        "backbone.bn1.running_var": torch.ones(64),
+        "backbone.bn1.num_batches_tracked": torch.full(shape, 7),
+    }
+    renamed = rename_original_weights(state, "file")
+    assert torch.equal(renamed["backbone.body.bn1.num_batches_tracked"], torch.tensor(7))
