@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import yolact
-from yolact.artifacts.artifact import load_model
 from yolact.model.deform_conv import DeformableConv
 from yolact.training import callbacks
 from yolact.training.callbacks import read_metrics
@@ -49,7 +48,8 @@ def test_every_step_reports_every_loss(run):
 
 
 def test_offsets_leave_zero_and_the_judge_learns(run):
-    model, metadata = load_model(run.best)
+    predictor = yolact.load(run.best, device="cpu")
+    model, metadata = predictor.network, predictor.metadata
     layers = [m for m in model.modules() if isinstance(m, DeformableConv)]
     assert len(layers) == 6
     for layer in layers:

@@ -62,16 +62,6 @@ def _opened(path: Path) -> Iterator[tuple[Any, ArtifactMetadata]]:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def load_model(path: Path) -> tuple[Yolact, ArtifactMetadata]:
-    """Build the network of an artifact and give it its weights, strictly, in evaluation mode.
-
-    Raises:
-        CheckpointError: If the file cannot be read or its weights do not fit its own record.
-    """
-    weights, metadata = read_artifact(path)
-    return network_from(metadata.model, weights, str(path)), metadata
-
-
 def network_from(config: ModelConfig, weights: dict[str, Tensor], source: str) -> Yolact:
     """The network of ``config`` made of these very tensors, in evaluation mode.
 

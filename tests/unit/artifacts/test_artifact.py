@@ -8,7 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from yolact.artifacts import artifact
-from yolact.artifacts.artifact import load_model, load_weights, read_artifact, write_artifact
+from yolact.artifacts.artifact import (
+    load_weights,
+    network_from,
+    read_artifact,
+    write_artifact,
+)
 from yolact.artifacts.metadata import FORMAT_VERSION, ArtifactMetadata
 from yolact.config.detection import DetectionConfig
 from yolact.config.model import AnchorConfig, ModelConfig
@@ -46,6 +51,11 @@ WEIGHTS = {
     "a.count": torch.tensor(7),
     "b": torch.tensor([1.5, -2], dtype=torch.float16),
 }
+
+
+def load_model(path):
+    weights, metadata = read_artifact(path)
+    return network_from(metadata.model, weights, str(path)), metadata
 
 
 @pytest.fixture
