@@ -155,11 +155,12 @@ def load_split(
         UsageError: If it is named in neither way or in both.
         DataError: If it cannot be used.
     """
-    from yolact.data.coco import find_split, load_coco
+    from yolact.data.coco import load_coco
+    from yolact.data.formats.read import load_split as load_named_split
     from yolact.errors import UsageError
 
     if data is not None and images is None and annotations is None:
-        return load_coco(*find_split(data, split), needs_labels=needs_labels)
+        return load_named_split(data, split, needs_labels=needs_labels)
     if data is None and images is not None and annotations is not None:
         return load_coco(images, annotations, needs_labels=needs_labels)
     raise UsageError("name the data by DATA alone, or by --images and --annotations together.")

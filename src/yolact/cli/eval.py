@@ -147,7 +147,7 @@ def _saving(
     name: str, instances: "CocoInstances", arguments: argparse.Namespace
 ) -> Iterator["Collect | None"]:
     """What takes the results while they come, if they are to be saved."""
-    from yolact.data.coco import split_name
+    from yolact.data.formats.coco import split_name
     from yolact.files import writing_list
     from yolact.inference.sinks import writing_server_files
 

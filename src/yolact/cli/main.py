@@ -17,7 +17,7 @@ COMMANDS = {
     "train": ("yolact.cli.train", "train a model on a data set"),
     "eval": ("yolact.cli.eval", "COCO box and mask AP of a model, or of a results file"),
     "models": ("yolact.cli.models", "list, describe, download and import published models"),
-    "data": ("yolact.cli.data", "generate a data set"),
+    "data": ("yolact.cli.data", "make, look at, convert and mend data sets"),
 }
 
 EXIT_CODES = (

@@ -41,7 +41,10 @@ class ModelConfig:
     """Of the bottlenecks in the last three stages of a ResNet every so many has a deformable 3x3
     convolution (YOLACT++): 1 for all, 3 for the first, fourth, seventh …; 0 for none."""
     image_size: tuple[int, int] = (550, 550)
-    """Network input, (height, width) in pixels. Images are stretched to it."""
+    """Network input, (height, width) in pixels."""
+    letterbox: bool = False
+    """Pictures keep their aspect, and what is left of the input is the mean colour; otherwise they
+    are stretched to it, as published."""
     mean: tuple[float, float, float] = IMAGENET_MEAN_RGB
     std: tuple[float, float, float] = IMAGENET_STD_RGB
     anchors: AnchorConfig = field(default_factory=AnchorConfig)

@@ -43,7 +43,13 @@ class TrainingConfig:
     """Length as HH:MM:SS. Alone or with epochs or steps: whichever ends first. The schedule follows
     the clock, so that the learning rate still ends where it should."""
     batch_size: int = 8
-    """Images per step."""
+    """Images per optimizer step, over all processes and parts together."""
+    accumulate: int = 1
+    """Parts in which a step's images pass the network, one after the other; saves memory."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Numbers of the forward and backward pass. Weights, losses and the optimizer stay fp32."""
+    compile: bool = False
+    """Compile the network with torch.compile; pays in long runs on a GPU."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """``sgd`` as published; ``adamw`` learns faster from random weights."""
     learning_rate: float = 1e-3
@@ -60,21 +66,40 @@ class TrainingConfig:
     """The rate rises linearly from a tenth over these steps."""
     gradient_clip: float | None = None
     """Largest norm of the whole gradient; longer ones are shortened to it."""
+    ema_decay: float | None = None
+    """Measure and keep a moving average of the weights that forgets this slowly, as 0.999."""
+    sync_batch_norm: bool = False
+    """Batch norm sees the images of all processes."""
     freeze_batch_norm: bool | None = None
     """Keep batch-norm statistics and weights fixed. By default only with fewer than 6 images per
     batch and a model that started from given weights."""
     freeze: tuple[str, ...] = ()
     """Parts of the network that stay exactly as they start: any of backbone, fpn, protonet, head,
     semantic_head."""
-    augmentation: Literal["original", "jitter", "flip", "none"] = "original"
-    """``original``: distort colours, expand up to four times, crop, mirror. ``jitter``: distort
-    colours, zoom and shift a little, mirror; gets further in a short run. ``flip``: mirror only."""
+    augmentation: Literal["original", "large-scale", "jitter", "flip", "none"] = "original"
+    """``original``: distort colours, expand up to four times, crop, mirror. ``large-scale``: distort
+    colours, zoom by a tenth to twice, mirror. ``jitter``: distort colours, zoom and shift a little,
+    mirror; gets further in a short run. ``flip``: mirror only."""
+    copy_paste: float = 0.0
+    """Chance that an image gets objects of another one pasted in, with their masks."""
+    mosaic: float = 0.0
+    """Chance that an image is put together from four."""
+    closing: float = 0.15
+    """Share of the run, at its end, without mosaic."""
     validations: int = 10
     """How often AP is measured, evenly over the run and at its end."""
+    validate_every: float | None = None
+    """Epochs between measurements of AP, in place of a number of them."""
+    early_stop: int | None = None
+    """Stop after so many measurements in a row without a better mask AP."""
     workers: int = 2
-    """Processes that prepare batches; 0 prepares them in the main process."""
+    """Processes that prepare batches, for each training process; 0 prepares them in the main one."""
+    cache_images: bool | None = None
+    """Keep decoded pictures at hand. By default if all of them fit."""
     seed: int = 0
     """Decides initial weights, order of images, and augmentation."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time; slower on a GPU."""
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from faster_coco_eval.core import mask as coco_mask
 
+from yolact.data.formats.raw import RawSplit
 from yolact.data.images import image_sizes
 from yolact.errors import DataError, ImageError
 from yolact.ops.masks import CroppedMask
@@ -60,43 +61,6 @@ class CocoInstances:
     """False for a file that lists pictures and categories only, as of COCO's test sets."""
 
 
-def find_split(data: Path, split: str) -> tuple[Path, Path]:
-    """Folder of pictures and annotation file of one split of ``data``.
-
-    Looks for ``annotations/instances_<split>.json`` (also with a year, as COCO has it), with the
-    pictures in ``images/``, ``<split>/`` or ``<split><year>/``; then for ``image_info_…`` in the
-    same way, as of COCO's test sets. The pictures of ``test-dev2017`` are those of ``test2017``.
-
-    Raises:
-        DataError: If either is missing; the message says what was looked for.
-    """
-    if not data.is_dir():
-        raise DataError(f"there is no data folder {data}.")
-    folder = data / "annotations"
-    found = [
-        path
-        for kind in ("instances", "image_info")
-        for path in (
-            folder / f"{kind}_{split}.json",
-            *sorted(folder.glob(f"{kind}_{split}20*.json")),
-        )
-    ]
-    annotations = next((path for path in found if path.is_file()), None)
-    if annotations is None:
-        raise DataError(f"{data} has no annotations/instances_{split}.json.")
-    name = split_name(annotations)
-    names = (name, f"images/{name}", f"images/{split}", name.replace("-dev", ""), "images")
-    images = next((data / folder for folder in names if (data / folder).is_dir()), None)
-    if images is None:
-        raise DataError(f"{data} has neither a folder {name} nor one called images.")
-    return images, annotations
-
-
-def split_name(annotations: Path) -> str:
-    """What an annotation file calls its split: ``val2017`` of ``instances_val2017.json``."""
-    return annotations.stem.removeprefix("instances_").removeprefix("image_info_")
-
-
 def load_coco(images: Path, annotations: Path, *, needs_labels: bool = True) -> CocoInstances:
     """Read and check an annotation file and the headers of its pictures.
 
@@ -106,11 +70,27 @@ def load_coco(images: Path, annotations: Path, *, needs_labels: bool = True) -> 
         needs_labels: Refuse a file without annotations, as of COCO's test sets.
 
     Raises:
-        DataError: At the first thing that cannot be true, with file and object named: broken JSON,
-            an unknown image or category, a duplicate id, a missing picture, a size that is not the
+        DataError: As :func:`check_document`, or for broken JSON.
+    """
+    return check_document(
+        RawSplit(annotations, images, read_document(annotations)), needs_labels=needs_labels
+    )
+
+
+def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstances:
+    """Check a document in COCO's form, whatever its files were, and the headers of its pictures.
+
+    Args:
+        split: As read.
+        needs_labels: Refuse a document without annotations, as of COCO's test sets.
+
+    Raises:
+        DataError: At the first thing that cannot be true, with file and object named: an unknown image or category, a duplicate id, a missing picture, a size that is not the
             picture's, an object without box or segmentation, or with one that cannot be read.
     """
-    document = _parse(annotations)
+    annotations, images, document = split.source, split.images, split.document
+    if split.problems:
+        raise DataError(f"{split.problems[0]}.")
     has_labels = needs_labels or "annotations" in document
     if not has_labels:
         document["annotations"] = []
@@ -251,7 +231,12 @@ def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
             raise ValueError("a polygon has a coordinate far outside the picture or not finite")
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        DataError: If there is no such file, or it holds something else.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

@@ -25,7 +25,7 @@ from yolact.ops.masks import CroppedMask
 from yolact.processing.preprocess import Preprocessor, stretch
 from yolact.structures import Batch, Target
 
-Augmentation = Literal["original", "jitter", "flip", "none"]
+Augmentation = Literal["original", "large-scale", "jitter", "flip", "none"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Unpack
 
 from yolact.config.detection import DetectionConfig, DetectionOptions
-from yolact.data.coco import CocoInstances, find_split, keep_classes, load_coco
+from yolact.data.coco import CocoInstances, keep_classes
+from yolact.data.formats.read import load_split
 from yolact.evaluation.coco import Metrics
 from yolact.evaluation.run import Collect, evaluate_predictions
 from yolact.inference.predictor import Predictor
@@ -35,7 +36,7 @@ def evaluate(
         UsageError: If an option is out of range, or the model knows no such class.
     """
     detection = model.detection(**options)
-    instances = load_coco(*find_split(Path(data), split))
+    instances = load_split(Path(data), split)
     return evaluate_model(model, detection, instances, batch_size=batch_size)
 
 

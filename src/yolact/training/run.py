@@ -18,8 +18,9 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.presets import Recipe
 from yolact.config.serialize import load_recipe, merged, recipe_to_dict
 from yolact.config.training import TrainingConfig
-from yolact.data.coco import CocoInstances, find_split, load_coco
+from yolact.data.coco import CocoInstances
 from yolact.data.dataset import TrainingSamples
+from yolact.data.formats.read import load_split
 from yolact.errors import CheckpointError, DataError, UsageError
 from yolact.evaluation.coco import Metrics
 from yolact.files import write_text
@@ -119,8 +120,8 @@ def train(
         )
     name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
     folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
-    train_data = load_coco(*find_split(Path(data), "train"))
-    val_data = load_coco(*find_split(Path(data), "val"))
+    train_data = load_split(Path(data), "train")
+    val_data = load_split(Path(data), "val")
     _check_classes(train_data, val_data)
     if not train_data.records:
         raise DataError(f"{train_data.source} has no images to train on.")

@@ -14,7 +14,8 @@ from yolact.data.augmentations import (
     distort_colours,
     jittered_view,
 )
-from yolact.data.coco import decode_mask, find_split, load_coco
+from yolact.data.coco import decode_mask, load_coco
+from yolact.data.formats.coco import find_split
 from yolact.ops.masks import CroppedMask
 
 # --- Boxes ----------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolact.data.coco import decode_mask, find_split, keep_classes, load_coco
+from yolact.data.coco import decode_mask, keep_classes, load_coco
+from yolact.data.formats.coco import find_split
 from yolact.errors import DataError
 from yolact.evaluation.coco import CocoEvaluator
 

@@ -1,4 +1,7 @@
-"""Data sets: generate one."""
+"""Make a data set in COCO format: pictures of textured, overlapping, partly hidden objects of ten classes.
+
+The same seed gives the same files.
+"""
 
 import argparse
 from pathlib import Path
@@ -8,26 +11,17 @@ from yolact.cli.common import add_json, answer, answer_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    generate = verbs.add_parser(
-        "generate",
-        help="make labelled pictures of overlapping objects",
-        description="Make a data set in COCO format: pictures of textured, overlapping, partly "
-        "hidden objects of ten classes. The same seed gives the same files.",
-    )
-    generate.add_argument("out", metavar="DIR", type=Path, help="new or empty folder")
-    generate.add_argument(
-        "--train", type=int, default=400, metavar="N", help="default: %(default)s"
-    )
-    generate.add_argument("--val", type=int, default=80, metavar="N", help="default: %(default)s")
-    generate.add_argument(
+    parser.add_argument("out", metavar="DIR", type=Path, help="new or empty folder")
+    parser.add_argument("--train", type=int, default=400, metavar="N", help="default: %(default)s")
+    parser.add_argument("--val", type=int, default=80, metavar="N", help="default: %(default)s")
+    parser.add_argument(
         "--size",
         default="320x240",
         metavar="WIDTHxHEIGHT",
         help="of the pictures, in pixels (default: %(default)s)",
     )
-    generate.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    add_json(generate)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,22 @@
+"""Data sets: make, look at, convert and mend them."""
+
+import argparse
+import importlib
+
+# verb -> (module, what it does)
+VERBS = {
+    "generate": ("yolact.cli.data.generate", "make labelled pictures of overlapping objects"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verbs and their options."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, (home, what) in VERBS.items():
+        module = importlib.import_module(home)
+        module.add_arguments(verbs.add_parser(verb, help=what, description=module.__doc__))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    return int(importlib.import_module(VERBS[arguments.verb][0]).run(arguments))
