@@ -26,18 +26,19 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_use(parser: argparse.ArgumentParser) -> None:
+def add_model_use(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     """``--weights``, ``--batch`` and ``--device``: how a loaded MODEL is used."""
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
     )
-    parser.add_argument(
-        "--batch",
-        type=int,
-        default=4,
-        metavar="N",
-        help="pictures at a time (default: %(default)s)",
-    )
+    if batch:
+        parser.add_argument(
+            "--batch",
+            type=int,
+            default=4,
+            metavar="N",
+            help="pictures at a time (default: %(default)s)",
+        )
     add_device(parser)
 
 

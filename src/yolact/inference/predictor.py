@@ -9,6 +9,7 @@ from typing import Any, Unpack, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.detection import DetectionConfig, DetectionOptions
@@ -18,6 +19,7 @@ from yolact.model.yolact import Yolact
 from yolact.processing.postprocess import postprocess
 from yolact.processing.preprocess import Preprocessor
 from yolact.results import Result
+from yolact.structures import Detections
 
 DISPLAY_SCORE = 0.15
 
@@ -115,18 +117,25 @@ class Predictor:
         """All detections of RGB uint8 pictures (H, W, 3), not filtered for display."""
         if not pictures:
             return []
-        images = self.preprocessor(pictures).to(self.device)
-        with torch.inference_mode():
-            predictions = self.network(images.contiguous(memory_format=torch.channels_last))
-            found = postprocess(
-                predictions, self.network.anchors, detection, self.network.mask_scorer
-            )
+        _, found = self.forward(pictures, detection)
         return [
             Result.from_detections(
                 detections, (picture.shape[0], picture.shape[1]), self.names, image=picture
             )
             for detections, picture in zip(found, pictures, strict=True)
         ]
+
+    def forward(
+        self, pictures: Sequence[NDArray[np.uint8]], detection: DetectionConfig
+    ) -> tuple[Tensor, list[Detections]]:
+        """The network's input (B, 3, H, W) for pictures, and what it detects in each."""
+        images = self.preprocessor(pictures).to(self.device)
+        with torch.inference_mode():
+            predictions = self.network(images.contiguous(memory_format=torch.channels_last))
+            found = postprocess(
+                predictions, self.network.anchors, detection, self.network.mask_scorer
+            )
+        return images, found
 
 
 def predict_files(
