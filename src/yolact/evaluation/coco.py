@@ -79,6 +79,20 @@ class Metrics:
         """The same, nested under the same names, ready for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Metrics":
+        """Read what :meth:`to_dict` gave."""
+        classes = {
+            name: ClassMetrics(
+                AveragePrecision(**numbers["mask"]),
+                AveragePrecision(**numbers["box"]),
+                numbers["num_objects"],
+            )
+            for name, numbers in values["per_class"].items()
+        }
+        shapes = {shape: AveragePrecision(**values[shape]) for shape in ("mask", "box")}
+        return cls(**{**values, **shapes, "per_class": classes})
+
 
 @dataclass(frozen=True)
 class _Found:

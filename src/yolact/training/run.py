@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ from yolact.training.callbacks import (
     Stop,
     Validation,
 )
+from yolact.training.environment import deterministic_operations, explained_errors
 from yolact.training.loader import ShuffledBatches, training_loader
 from yolact.training.module import YolactModule
+from yolact.training.precision import check_precision
 from yolact.training.schedule import Schedule
 from yolact.training.start import GivenWeights, Start, first_weights, read_given_weights
 from yolact.visualization.curves import draw_curves
@@ -48,9 +51,9 @@ RUN_CONFIG = "config.yaml"
 CURVES = "curves.png"
 
 _DEFAULT_MODEL = "yolact-nano"
-_FREEZE_BELOW = 6  # images per batch (spec 5.6)
-# What a resumed run keeps: its optimizer's state is of these weights alone.
-_UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm")
+_FREEZE_BELOW = 6  # images in a forward pass (spec 5.6)
+# What a resumed run keeps: the states of optimizer and average are of these weights alone.
+_UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm", "ema_decay")
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,7 @@ class Run:
 
     folder: Path
     metrics: Metrics | None
-    """Of ``best``; of the last validation if ``best`` is from before the run was resumed; None if
-    the run was stopped before the first validation."""
+    """Of ``best``; None if the run was stopped before the first validation."""
     interrupted: bool
     """Stopped by Ctrl+C or SIGTERM; ``resume=True`` goes on."""
 
@@ -155,13 +157,13 @@ def train(
     if (
         recipe.model.block == "light"
         and not recipe.training.freeze_batch_norm
-        and min(recipe.training.batch_size, len(train_data.records)) < 2
+        and _fewest_at_once(recipe.training, len(train_data.records)) < 2
     ):
         raise UsageError(
-            "a model with light blocks needs at least two images per step: batch norm."
+            "a model with light blocks needs at least two images at once: batch norm. "
+            "Take another batch_size, or a smaller accumulate."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
+    check_precision(recipe.training.precision, target)
     return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
 
 
@@ -186,6 +188,10 @@ def _fit(
     )
     batches = ShuffledBatches(len(samples), config.batch_size, config.seed)
     schedule = Schedule.from_config(config, batches.batches_per_epoch)
+    if resumed is not None:
+        _check_unfinished(folder, schedule, resumed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
     module = YolactModule(network, metadata, config, schedule)
 
     if resumed is not None:
@@ -193,19 +199,24 @@ def _fit(
     log = MetricsLog(folder, resume_at=resumed["batches_done"] if resumed else None)
 
     def validate() -> Metrics:
-        predictor = Predictor(module.model, metadata, device=module.device)
-        return evaluate_model(predictor, recipe.detection, val_data, batch_size=config.batch_size)
+        predictor = Predictor(module.kept, metadata, device=module.device)
+        at_once = config.batch_size // config.accumulate
+        return evaluate_model(predictor, recipe.detection, val_data, batch_size=at_once)
 
     validation = Validation(
         validate,
         folder,
         log,
-        times=config.validations,
-        best_ap=resumed["best_ap"] if resumed else -1.0,
+        patience=config.early_stop,
     )
-    stop = Stop()
-    reporter = Reporter(log, validation, steps_per_epoch=batches.batches_per_epoch)
-    with _quiet_lightning():
+    stop = Stop(validation)
+    reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
+    with (
+        _quiet_lightning(),
+        stop.listening(),
+        explained_errors(),
+        deterministic_operations(config.deterministic),
+    ):
         trainer = lightning.Trainer(
             accelerator=device.type,
             devices=1 if device.index is None else [device.index],
@@ -214,7 +225,7 @@ def _fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[stop, validation, reporter, Checkpoints(folder, validation)],
+            callbacks=[validation, stop, reporter, Checkpoints(folder)],
         )
         trainer.fit(
             module,
@@ -222,7 +233,7 @@ def _fit(
             ckpt_path=str(folder / LAST_CHECKPOINT) if resumed is not None else None,
         )
     draw_curves(log.rows, folder / CURVES)
-    return Run(folder, validation.best or validation.latest, stop.interrupted)
+    return Run(folder, validation.best, stop.interrupted)
 
 
 def _check_classes(train_data: CocoInstances, val_data: CocoInstances) -> None:
@@ -298,19 +309,43 @@ def _new_recipe(
 
 
 def _settled(config: TrainingConfig, start: Start) -> TrainingConfig:
-    """Decide on batch norm, and refuse to freeze what has not learnt anything yet.
+    """Decide on batch norm, and refuse to freeze what is not there or has not learnt anything yet.
 
     Batch norm is fixed for small batches (spec 5.6), unless random: then its statistics mean nothing.
     """
+    parts = [name for name, _ in start.network.named_children()]
+    if set(parts) <= set(config.freeze):
+        raise UsageError("every part is frozen: leave at least one out, or nothing is learnt.")
     for part in config.freeze:
+        if part not in parts:
+            raise UsageError(
+                f"{part} cannot be frozen: this model has none; it has {', '.join(parts)}."
+            )
         if any(name.startswith(f"{part}.") for name in start.random):
             raise UsageError(
                 f"{part} cannot be frozen: it begins at random, at least in part, and would stay so."
             )
     if config.freeze_batch_norm is not None:
         return config
-    small = config.batch_size < _FREEZE_BELOW
+    small = config.batch_size // config.accumulate < _FREEZE_BELOW
     return replace(config, freeze_batch_norm=small and start.has_given_batch_norm)
+
+
+def _fewest_at_once(config: TrainingConfig, num_images: int) -> int:
+    """Images of the smallest part that passes the network."""
+    step = min(config.batch_size, num_images)
+    part = ceil(step / config.accumulate)
+    return step % part or part
+
+
+def _check_unfinished(folder: Path, schedule: Schedule, state: dict[str, Any]) -> None:
+    patience = schedule.config.early_stop
+    if patience is not None and state["without_progress"] >= patience:
+        raise UsageError(
+            f"the run in {folder} stopped early; a larger early_stop than {patience} goes on."
+        )
+    if schedule.progress(state["batches_done"], state["seconds"]) >= 1:
+        raise UsageError(f"the run in {folder} is finished; more epochs, steps or max_time go on.")
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
