@@ -1,8 +1,8 @@
 """Anchors to ground truth (spec 5.3): which object, if any, each anchor has to predict."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,20 +14,25 @@ IGNORED = -2
 
 @dataclass(frozen=True)
 class AnchorAssignment:
-    """What each anchor of one image is trained towards."""
+    """What each anchor of an image, or of every image of a batch, is trained towards."""
 
     matched: Tensor
-    """(A,) int64: index of the object, or BACKGROUND, or IGNORED."""
+    """(A,) or (B, A) int64: index among the image's objects, or BACKGROUND, or IGNORED."""
 
     @property
     def is_positive(self) -> Tensor:
-        """(A,) bool."""
+        """Bool of the same shape."""
         return self.matched >= 0
 
     @property
     def is_ignored(self) -> Tensor:
-        """(A,) bool: neither object nor background."""
+        """Bool of the same shape: neither object nor background."""
         return self.matched == IGNORED
+
+    @property
+    def num_positives(self) -> Tensor:
+        """How many anchors are positive, () float32: what sums over positives are divided by."""
+        return self.is_positive.sum(dtype=torch.float32)
 
 
 @torch.no_grad()
@@ -54,7 +59,8 @@ def match_anchors(
         negative_iou: IoU below which it is background.
         crowd_iou: Share of an anchor's own area inside one crowd box above which it is ignored.
     """
-    corners = cxcywh_to_xyxy(anchors)
+    # Each coordinate in one piece of memory: the table is twice as fast.
+    corners = cxcywh_to_xyxy(anchors).T.contiguous().T
     matched = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
     if len(boxes):
         iou = box_iou(boxes, corners)  # (M, A)
@@ -74,27 +80,38 @@ def match_anchors(
 def claim_best_anchors(iou: Tensor) -> Tensor:
     """Give every object one anchor of its own, the pair with the largest IoU first.
 
-    The definition searches the whole table once per object. Here each object remembers its best
-    free anchor, and only those that lose theirs to another look again.
+    The definition searches the whole table once per object. The same comes out if each object asks
+    for the anchor it overlaps most, an anchor keeps the object that overlaps it most, and who is
+    turned away asks for its next (deferred acceptance, Gale and Shapley 1962), since both sides
+    rank a pair alike. Only objects in each other's way look at more than one anchor.
 
     Args:
-        iou: (M, A), M <= A.
+        iou: (M, A), M <= A. Of equal overlaps the first object's count, and its first anchor's.
 
     Returns:
         (M,) index of the anchor each object claims; no anchor appears twice.
     """
-    table = iou.cpu().numpy().copy()
-    num_objects = len(table)
-    favourite = table.argmax(axis=1)
-    overlap = table[np.arange(num_objects), favourite]
-    claims = np.zeros(num_objects, dtype=np.int64)
-    for _ in range(num_objects):
-        winner = int(overlap.argmax())
-        anchor = favourite[winner]
-        claims[winner] = anchor
-        overlap[winner] = -np.inf
-        table[:, anchor] = -1
-        for loser in np.flatnonzero((favourite == anchor) & (overlap > -np.inf)):
-            favourite[loser] = table[loser].argmax()
-            overlap[loser] = table[loser, favourite[loser]]
-    return torch.from_numpy(claims).to(iou.device)
+    favourites = zip(*(best.tolist() for best in iou.max(dim=1)), strict=True)
+    others = [_other_anchors(overlaps, len(iou)) for overlaps in iou]
+    holders: dict[int, tuple[float, int]] = {}  # of each claimed anchor: overlap, -object
+    for number, (overlap, anchor) in enumerate(favourites):
+        claim = overlap, -number
+        while anchor in holders:
+            claim, holders[anchor] = sorted((claim, holders[anchor]))
+            overlap, anchor = next(others[-claim[1]])
+            claim = overlap, claim[1]
+        holders[anchor] = claim
+    claims = torch.empty(len(iou), dtype=torch.int64)
+    for anchor, (_, number) in holders.items():
+        claims[-number] = anchor
+    return claims.to(iou.device)
+
+
+def _other_anchors(overlaps: Tensor, number: int) -> Iterator[tuple[float, int]]:
+    """The second best to the ``number``-th best anchor of an object, with its overlap."""
+    threshold = overlaps.topk(number).values[-1]
+    better = (overlaps > threshold).nonzero()[:, 0]
+    better = better[overlaps[better].argsort(descending=True, stable=True)]
+    equal = (overlaps == threshold).nonzero()[: number - len(better), 0]
+    anchors = torch.cat((better, equal))[1:]
+    yield from zip(overlaps[anchors].tolist(), anchors.tolist(), strict=True)

@@ -63,7 +63,7 @@ def crop_masks(masks: Tensor, boxes: Tensor, padding: float = 1.0) -> Tensor:
     _, height, width = masks.shape
     left, top, right, bottom = crop_bounds(boxes, height, width, padding).T[:, :, None, None]
     columns, rows = _cells(height, width, boxes)
-    inside: Tensor = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+    inside: Tensor = ((columns >= left) & (columns < right)) & ((rows >= top) & (rows < bottom))
     return masks * inside
 
 

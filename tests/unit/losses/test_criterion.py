@@ -230,6 +230,59 @@ def test_masks_may_come_at_prototype_resolution():
     assert from_small["mask"].item() == pytest.approx(from_large["mask"].item())
 
 
+def test_positives_are_counted_over_the_batch():
+    targets = (TWO, NOTHING, ONE_AND_CROWD)
+    expected = 0
+    for truth in targets:
+        boxes = truth.boxes[~truth.is_crowd].tolist()
+        crowds = truth.boxes[truth.is_crowd].tolist()
+        expected += sum(m >= 0 for m in matching_oracle.match(ANCHORS.tolist(), boxes, crowds))
+    criterion = YolactCriterion(LossConfig())
+    assert criterion.count_positives(targets, ANCHORS).item() == expected
+    assert criterion.match(targets, ANCHORS).matched.shape == (3, len(ANCHORS))
+    assert criterion.count_positives((NOTHING,), ANCHORS).item() == 0
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    targets = (TWO, NOTHING, ONE_AND_CROWD)
+    predictions = random_predictions(3)
+    criterion, judge = YolactCriterion(LossConfig()), Judge()
+    whole = criterion(predictions, targets, ANCHORS, judge)
+    count = criterion.count_positives(targets, ANCHORS)
+    sums = dict.fromkeys(whole, 0.0)
+    for i, truth in enumerate(targets):
+        one = replace(predictions, **{k: v[i : i + 1] for k, v in vars(predictions).items()})
+        known = criterion.match((truth,), ANCHORS)
+        part = criterion(
+            one, (truth,), ANCHORS, judge, matching=known, num_positives=count, num_images=3
+        )
+        for term, loss in part.items():
+            sums[term] += loss.item()
+    for term, loss in whole.items():
+        assert sums[term] == pytest.approx(loss.item()), term
+
+
+def test_a_count_below_one_divides_by_one():
+    predictions = random_predictions(1)
+    criterion = YolactCriterion(LossConfig())
+    none = criterion(predictions, (TWO,), ANCHORS, num_positives=torch.tensor(0.5))
+    one = criterion(predictions, (TWO,), ANCHORS, num_positives=torch.tensor(1.0))
+    assert {k: v.item() for k, v in none.items()} == {k: v.item() for k, v in one.items()}
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_as_float32(half):
+    leaves = {k: v.detach().to(half) for k, v in vars(random_predictions(1)).items()}
+    targets = (replace(TWO, boxes=TWO.boxes.float()),)
+    anchors = ANCHORS.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        small = YolactCriterion(LossConfig())(Predictions(**leaves), targets, anchors)
+    full = Predictions(**{k: v.float() for k, v in leaves.items()})
+    for term, loss in YolactCriterion(LossConfig())(full, targets, anchors).items():
+        assert small[term].dtype == torch.float32
+        assert small[term].item() == loss.item(), term
+
+
 def test_targets_are_left_alone():
     before = {name: tensor.clone() for name, tensor in vars(ONE_AND_CROWD).items()}
     YolactCriterion(LossConfig())(random_predictions(1), (ONE_AND_CROWD,), ANCHORS)
