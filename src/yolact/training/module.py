@@ -18,7 +18,7 @@ from yolact.losses.criterion import YolactCriterion
 from yolact.model.yolact import Yolact
 from yolact.structures import Batch, Target
 from yolact.training.average import MovingAverage, Statistics
-from yolact.training.precision import Precision, in_float32
+from yolact.training.precision import Precision
 from yolact.training.schedule import Schedule
 
 _MAX_SKIPS_IN_A_ROW = 50
