@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from yolact.errors import UsageError
 
+_STRIDE_OF_P6 = 64  # up to this input P6, which the next level is convolved from, is one cell
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,14 +74,25 @@ class Precision:
             self._scaler.load_state_dict(state)
 
 
-def check_precision(name: str, device: torch.device) -> None:
+def check_precision(name: str, device: torch.device, image_size: tuple[int, int]) -> None:
     """Try one small step.
+
+    Args:
+        name: fp32, bf16 or fp16.
+        device: Where to train.
+        image_size: (height, width) of the network's input, pixels.
 
     Raises:
         UsageError: If ``device`` cannot compute with these numbers, or only by imitating them.
     """
     if name not in _HALVES:
         return
+    if name == "bf16" and device.type == "cpu" and max(image_size) <= _STRIDE_OF_P6:
+        # oneDNN leaves the weight gradient of a strided bf16 convolution of a single cell unset.
+        raise UsageError(
+            f"on the CPU bf16 needs inputs of more than {_STRIDE_OF_P6} pixels: take a larger size, "
+            "or precision fp32."
+        )
     if (
         name == "bf16"
         and device.type == "cuda"

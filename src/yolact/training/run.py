@@ -163,7 +163,7 @@ def train(
             "a model with light blocks needs at least two images at once: batch norm. "
             "Take another batch_size, or a smaller accumulate."
         )
-    check_precision(recipe.training.precision, target)
+    check_precision(recipe.training.precision, target, recipe.model.image_size)
     return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
 
 
