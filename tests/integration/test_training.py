@@ -74,36 +74,6 @@ def test_it_learns(tiny_data, tiny_settings, tmp_path, monkeypatch):
     assert sum(losses[-3:]) / 3 < 0.6 * losses[0]
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    tiny_data, tiny_settings, tmp_path, monkeypatch
-):
-    settings = tiny_settings | {"steps": 5}
-    train(tiny_data, out=tmp_path / "whole", **settings)
-
-    stop_at = 4
-    original = callbacks.Stop.on_train_batch_end
-
-    def interrupting(self, trainer, lightning_module, *rest):
-        if lightning_module.batches_done == stop_at:
-            self._signalled = True
-        original(self, trainer, lightning_module, *rest)
-
-    monkeypatch.setattr(callbacks.Stop, "on_train_batch_end", interrupting)
-    first = train(tiny_data, out=tmp_path / "parts", **settings)
-    assert first.interrupted
-    assert weights_of(tmp_path / "parts")[1]["batches_done"] == stop_at
-    monkeypatch.undo()
-    second = train(tiny_data, out=tmp_path / "parts", resume=True)
-    assert not second.interrupted
-
-    whole, parts = weights_of(tmp_path / "whole")[0], weights_of(tmp_path / "parts")[0]
-    assert whole.keys() == parts.keys()
-    for name in whole:
-        assert torch.equal(whole[name], parts[name]), name
-    steps = [r["step"] for r in read_metrics(tmp_path / "parts" / "metrics.jsonl")]
-    assert steps == sorted(steps)
-
-
 def test_non_finite_steps_are_skipped_counted_and_named(
     tiny_data, tiny_settings, tmp_path, monkeypatch, capfd
 ):
