@@ -42,12 +42,12 @@ class YolactCriterion(nn.Module):
     def match(self, targets: tuple[Target, ...], anchors: Tensor) -> AnchorAssignment:
         """Which object, if any, each anchor (A, 4) has to predict in each image, (B, A).
 
-        An index counts the image's objects without its crowds.
+        An index counts the image's objects, which are neither crowds nor boxes without area.
         """
         matched = [
             match_anchors(
                 anchors,
-                target.boxes[~target.is_crowd],
+                _findable(target).boxes,
                 target.boxes[target.is_crowd],
                 positive_iou=self.config.positive_iou,
                 negative_iou=self.config.negative_iou,
@@ -79,7 +79,8 @@ class YolactCriterion(nn.Module):
 
         Args:
             predictions: With semantic logits. Half precision becomes float32 before anything else.
-            targets: One per image; an image may have no objects, or only crowds.
+            targets: One per image; an image may have no objects, or only crowds. A box without
+                area is passed over: no offsets lead to it, and it has no size to divide by.
             anchors: (A, 4) cx cy w h.
             mask_scorer: Cropped soft masks (n, h, w) -> IoU predicted for every class (n, C), of a
                 model that judges its masks.
@@ -182,7 +183,7 @@ class YolactCriterion(nn.Module):
 
 
 class _Objects(NamedTuple):
-    """The objects of a batch, image after image, without crowds."""
+    """The objects of a batch, image after image, without crowds and boxes without area."""
 
     image: Tensor
     """(M,) which image each is in."""
@@ -212,7 +213,7 @@ class _Masks(NamedTuple):
 
 
 def _objects(targets: tuple[Target, ...], dtype: torch.dtype) -> _Objects:
-    own = [_without_crowds(target) for target in targets]
+    own = [_findable(target) for target in targets]
     counts = torch.tensor([len(target.labels) for target in own], device=own[0].labels.device)
     return _Objects(
         image=torch.arange(len(own), device=counts.device).repeat_interleave(counts),
@@ -223,8 +224,9 @@ def _objects(targets: tuple[Target, ...], dtype: torch.dtype) -> _Objects:
     )
 
 
-def _without_crowds(target: Target) -> Target:
-    objects = ~target.is_crowd
+def _findable(target: Target) -> Target:
+    """Without crowds and without boxes that have no area."""
+    objects = ~target.is_crowd & (target.boxes[:, 2:] > target.boxes[:, :2]).all(dim=1)
     return Target(
         boxes=target.boxes[objects],
         labels=target.labels[objects],

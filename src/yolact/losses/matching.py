@@ -66,8 +66,9 @@ def match_anchors(
         iou = box_iou(boxes, corners)  # (M, A)
         overlap, best = iou.max(dim=0)
         claims = claim_best_anchors(iou)
-        best[claims] = torch.arange(len(boxes), device=best.device)
-        overlap[claims] = 2.0
+        claimed = claims >= 0
+        best[claims[claimed]] = torch.arange(len(boxes), device=best.device)[claimed]
+        overlap[claims[claimed]] = 2.0
         matched = torch.where(overlap < positive_iou, IGNORED, best)
         matched = torch.where(overlap < negative_iou, BACKGROUND, matched)
     if len(crowd_boxes):
@@ -86,29 +87,39 @@ def claim_best_anchors(iou: Tensor) -> Tensor:
     rank a pair alike. Only objects in each other's way look at more than one anchor.
 
     Args:
-        iou: (M, A), M <= A. Of equal overlaps the first object's count, and its first anchor's.
+        iou: (M, A). Of equal overlaps the first object's count, and its first anchor's.
 
     Returns:
-        (M,) index of the anchor each object claims; no anchor appears twice.
+        (M,) index of the anchor each object claims; no anchor appears twice. Of more objects than
+        anchors, those that come away empty have -1.
     """
-    favourites = zip(*(best.tolist() for best in iou.max(dim=1)), strict=True)
-    others = [_other_anchors(overlaps, len(iou)) for overlaps in iou]
+    overlaps, favourites = (best.tolist() for best in iou.max(dim=1))
+    wishes = [
+        _by_overlap(row, overlap, favourite, number=min(iou.shape))
+        for row, overlap, favourite in zip(iou, overlaps, favourites, strict=True)
+    ]
     holders: dict[int, tuple[float, int]] = {}  # of each claimed anchor: overlap, -object
-    for number, (overlap, anchor) in enumerate(favourites):
-        claim = overlap, -number
-        while anchor in holders:
-            claim, holders[anchor] = sorted((claim, holders[anchor]))
-            overlap, anchor = next(others[-claim[1]])
-            claim = overlap, claim[1]
-        holders[anchor] = claim
-    claims = torch.empty(len(iou), dtype=torch.int64)
-    for anchor, (_, number) in holders.items():
-        claims[-number] = anchor
+    for newcomer in range(len(iou)):
+        asking: int | None = newcomer
+        while asking is not None and (wish := next(wishes[asking], None)) is not None:
+            overlap, anchor = wish
+            claim, rival = (overlap, -asking), holders.get(anchor)
+            holders[anchor] = claim if rival is None else max(claim, rival)
+            asking = None if rival is None else -min(claim, rival)[1]
+    claims = torch.full((len(iou),), -1)
+    for anchor, (_, negative) in holders.items():
+        claims[-negative] = anchor
     return claims.to(iou.device)
 
 
-def _other_anchors(overlaps: Tensor, number: int) -> Iterator[tuple[float, int]]:
-    """The second best to the ``number``-th best anchor of an object, with its overlap."""
+def _by_overlap(
+    overlaps: Tensor, largest: float, favourite: int, *, number: int
+) -> Iterator[tuple[float, int]]:
+    """Overlap and index of the ``number`` best anchors of an object, best first, first of equals first.
+
+    The first is known; few objects ask for more.
+    """
+    yield largest, favourite
     threshold = overlaps.topk(number).values[-1]
     better = (overlaps > threshold).nonzero()[:, 0]
     better = better[overlaps[better].argsort(descending=True, stable=True)]

@@ -283,6 +283,15 @@ def test_half_precision_is_computed_as_float32(half):
         assert small[term].item() == loss.item(), term
 
 
+def test_boxes_without_area_are_passed_over():
+    flat = target(((3, 3, 3, 9), 1, False), ((1, 1, 7, 6), 2, False), ((5, 5, 5, 5), 0, False))
+    kept = target(((1, 1, 7, 6), 2, False))
+    predictions = random_predictions(1)
+    losses = YolactCriterion(LossConfig())(predictions, (flat,), ANCHORS, Judge())
+    expected = YolactCriterion(LossConfig())(predictions, (kept,), ANCHORS, Judge())
+    assert {k: v.item() for k, v in losses.items()} == {k: v.item() for k, v in expected.items()}
+
+
 def test_targets_are_left_alone():
     before = {name: tensor.clone() for name, tensor in vars(ONE_AND_CROWD).items()}
     YolactCriterion(LossConfig())(random_predictions(1), (ONE_AND_CROWD,), ANCHORS)
