@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oracles import losses as oracle
 from oracles import matching as matching_oracle
@@ -303,6 +305,33 @@ def test_semantic_logits_are_needed():
     predictions = replace(random_predictions(1), semantic_logits=None)
     with pytest.raises(ValueError, match="semantic logits"):
         YolactCriterion(LossConfig())(predictions, (TWO,), ANCHORS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 40), st.sampled_from([1.0, 1e2, 1e4]), st.integers(0, 2**31))
+def test_odd_targets_and_extreme_predictions_stay_finite(number, scale, seed):
+    random = torch.Generator().manual_seed(seed)
+    near = torch.rand(number, 2, generator=random) * 2 - 0.5  # also outside
+    # From flat, and a millionth of the picture, to far beyond it.
+    side = 10 ** (torch.rand(number, 2, generator=random) * 7 - 6)
+    side[torch.rand(number, 2, generator=random) < 0.1] = 0
+    truth = Target(
+        boxes=torch.cat((near, near + side), dim=1),
+        labels=torch.randint(CLASSES, (number,), generator=random),
+        masks=torch.randint(0, 2, (number, 16, 16), generator=random, dtype=torch.uint8),
+        is_crowd=torch.rand(number, generator=random) < 0.2,
+    )
+    leaves = {
+        name: (tensor.detach().float() * scale).requires_grad_()
+        for name, tensor in vars(random_predictions(1, seed)).items()
+    }
+    criterion = YolactCriterion(LossConfig())
+    losses = criterion(Predictions(**leaves), (truth,), ANCHORS.float(), Judge().float())
+    torch.stack(list(losses.values())).sum().backward()
+    for term, loss in losses.items():
+        assert loss.isfinite(), term
+    for name, leaf in leaves.items():
+        assert leaf.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize("name", ["prototypes", "coefficients"])
