@@ -241,7 +241,9 @@ def test_positives_are_counted_over_the_batch():
         expected += sum(m >= 0 for m in matching_oracle.match(ANCHORS.tolist(), boxes, crowds))
     criterion = YolactCriterion(LossConfig())
     assert criterion.count_positives(targets, ANCHORS).item() == expected
-    assert criterion.match(targets, ANCHORS).matched.shape == (3, len(ANCHORS))
+    matching = criterion.match(targets, ANCHORS)
+    assert sum(matching.counts) == expected
+    assert matching.is_positive.sum(dim=1).tolist() == matching.counts
     assert criterion.count_positives((NOTHING,), ANCHORS).item() == 0
 
 
