@@ -117,6 +117,9 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"{name} must be positive, not {value}.")
+        for name in ("copy_paste", "mosaic", "closing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be from 0 to 1, not {getattr(self, name)}.")
         if self.workers < 0:
             raise UsageError(f"workers must not be negative, not {self.workers}.")
         if self.max_time is not None:

@@ -44,6 +44,13 @@ class Schedule:
         by_time = seconds / self.max_seconds if self.max_seconds else 0.0
         return min(max(by_steps, by_time), 1.0)
 
+    def is_closing(self, step: int, seconds: float) -> bool:
+        """Whether the step that follows ``step`` finished ones is in the last part of the run.
+
+        Without a limit in seconds this depends on the step alone.
+        """
+        return self.progress(step, seconds) >= 1 - self.config.closing
+
     def learning_rate(self, step: int, progress: float) -> float:
         """Rate for the step that follows ``step`` finished ones."""
         config = self.config

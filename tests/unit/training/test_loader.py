@@ -16,13 +16,15 @@ def test_every_epoch_shows_each_image_once_at_most(images, size, per_epoch):
     assert ShuffledBatches(images, size, 0).batches_per_epoch == per_epoch
     for epoch in range(3):
         batches = first(per_epoch, images, size, start=epoch * per_epoch)
-        assert {e for batch in batches for e, _ in batch} == {epoch}
-        positions = [position for batch in batches for _, position in batch]
+        assert {index.epoch for batch in batches for index in batch} == {epoch}
+        positions = [index.position for batch in batches for index in batch]
         assert len(set(positions)) == len(positions) == min(per_epoch * size, images)
 
 
 def test_order_changes_with_epoch_and_seed():
-    assert [p for _, p in first(1, 50, 50)[0]] != [p for _, p in first(1, 50, 50, start=1)[0]]
+    assert [i.position for i in first(1, 50, 50)[0]] != [
+        i.position for i in first(1, 50, 50, start=1)[0]
+    ]
     assert first(1, 50, 50) != first(1, 50, 50, seed=1)
     assert first(4, 50, 8) == first(4, 50, 8)
 
