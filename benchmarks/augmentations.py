@@ -73,7 +73,8 @@ def contact_sheet(instances: CocoInstances, side: int, how: dict[str, Any]) -> N
 def drawn(sample: Sample, preprocessor: Preprocessor) -> NDArray[np.uint8]:
     """One sample with its truth: masks tinted, boxes as thin lines, crowds as boxes only."""
     normalized = sample.image.numpy().transpose(1, 2, 0)
-    image = np.clip(normalized * preprocessor.std + preprocessor.mean, 0, 255).astype(np.uint8)
+    colours = np.clip(normalized * preprocessor.std + preprocessor.mean, 0, 255)
+    image = np.ascontiguousarray(colours, dtype=np.uint8)
     height, width = image.shape[:2]
     boxes = sample.target.boxes.numpy() * np.array((width, height, width, height), np.float32)
     masks = sample.target.masks.numpy()
