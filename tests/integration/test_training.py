@@ -77,7 +77,7 @@ def test_it_learns(tiny_data, tiny_settings, tmp_path, monkeypatch):
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     tiny_data, tiny_settings, tmp_path, monkeypatch
 ):
-    settings = tiny_settings | {"steps": 5}
+    settings = tiny_settings | {"steps": 5, "mosaic": 0.5, "copy_paste": 0.5, "closing": 0.4}
     train(tiny_data, out=tmp_path / "whole", **settings)
 
     stop_at = 4

@@ -47,15 +47,18 @@ class View:
     mirrored: bool = False
 
     def widened(self, aspect: float) -> "View":
-        """The smallest window around this one, with the same centre, of ``aspect`` width to height."""
-        width = max(self.width, round(self.height * aspect))
-        height = max(self.height, round(self.width / aspect))
+        """The smallest window around this one, with the same centre, of ``aspect`` width to height.
+
+        To half a pixel: what is added is the same on both sides.
+        """
+        beside = max(round((self.height * aspect - self.width) / 2), 0)
+        above = max(round((self.width / aspect - self.height) / 2), 0)
         return replace(
             self,
-            x=self.x - (width - self.width) // 2,
-            y=self.y - (height - self.height) // 2,
-            width=width,
-            height=height,
+            x=self.x - beside,
+            y=self.y - above,
+            width=self.width + 2 * beside,
+            height=self.height + 2 * above,
         )
 
     def map_boxes(self, boxes: NDArray[np.float32], *, clipped: bool = True) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Samples put together from several pictures: mosaic and copy-paste.
 
 A canvas is the network's input. A :class:`Tile` is one picture on it: the view that would fill the
-canvas with it, and the region in which it is seen. An ordinary sample is one tile with all of the
+canvas with it, and the pane in which it is seen. An ordinary sample is one tile with all of the
 canvas, a mosaic is four. For copy-paste, objects of another tile are laid over what is there:
 in pixels of the canvas for the picture, in cells of the prototypes for the truth.
 """
@@ -33,7 +33,7 @@ Canvas = NDArray[np.float32]
 Change = Callable[[Canvas], Canvas]
 
 
-class Region(NamedTuple):
+class Pane(NamedTuple):
     """A rectangle of the canvas in pixels; right and bottom are not part of it."""
 
     left: int
@@ -84,13 +84,13 @@ class Tile:
     record: ImageRecord
     view: View
     """Which window of the picture would fill the whole canvas."""
-    region: Region
+    pane: Pane
     """Where on the canvas it is seen."""
     by_centre: bool = True
     """Whether an object counts if its centre is seen, as in the original, or if enough of it is."""
 
     def draw(self, picture: NDArray[np.uint8], canvas: Canvas, change: Change) -> None:
-        """Draw the picture (H, W, 3) into its region; where none is, the canvas stays.
+        """Draw the picture (H, W, 3) into its pane; where none is, the canvas stays.
 
         It is resampled once, as :func:`yolact.processing.preprocess.stretch` does in prediction.
 
@@ -99,25 +99,25 @@ class Tile:
             canvas: Changed in place.
             change: Applied to the part that is seen, as a change of its colours.
         """
-        view, region = self.view, self.region
+        view, pane = self.view, self.pane
         height, width = canvas.shape[:2]
         if view.mirrored:
             canvas = canvas[:, ::-1]
-            region = region._replace(left=width - region.right, right=width - region.left)
-        # The pixels of the picture that the region touches, and where they lie on the canvas.
-        x1 = max(view.x + region.left * view.width // width, 0)
-        y1 = max(view.y + region.top * view.height // height, 0)
-        x2 = min(view.x - -region.right * view.width // width, picture.shape[1])
-        y2 = min(view.y - -region.bottom * view.height // height, picture.shape[0])
+            pane = pane._replace(left=width - pane.right, right=width - pane.left)
+        # The pixels of the picture that the pane touches, and where they lie on the canvas.
+        x1 = max(view.x + pane.left * view.width // width, 0)
+        y1 = max(view.y + pane.top * view.height // height, 0)
+        x2 = min(view.x - -pane.right * view.width // width, picture.shape[1])
+        y2 = min(view.y - -pane.bottom * view.height // height, picture.shape[0])
         left = round((x1 - view.x) * width / view.width)
         top = round((y1 - view.y) * height / view.height)
         right = round((x2 - view.x) * width / view.width)
         bottom = round((y2 - view.y) * height / view.height)
-        seen = Region(
-            max(left, region.left),
-            max(top, region.top),
-            min(right, region.right),
-            min(bottom, region.bottom),
+        seen = Pane(
+            max(left, pane.left),
+            max(top, pane.top),
+            min(right, pane.right),
+            min(bottom, pane.bottom),
         )
         if x2 <= x1 or y2 <= y1 or seen.right <= seen.left or seen.bottom <= seen.top:
             return
@@ -126,7 +126,7 @@ class Tile:
         canvas[seen.top : seen.bottom, seen.left : seen.right] = change(part)
 
     def objects(self, size: tuple[int, int]) -> list[SceneObject]:
-        """What is to be found in its region of a canvas of ``size`` (height, width) in pixels.
+        """What is to be found in its pane of a canvas of ``size`` (height, width) in pixels.
 
         An object counts if it is large enough there, and its centre or enough of it is seen.
 
@@ -136,7 +136,7 @@ class Tile:
         annotations = self.record.annotations
         boxes = np.array([a.box for a in annotations], dtype=np.float32).reshape(-1, 4)
         boxes = self.view.map_boxes(boxes, clipped=False)
-        part = self.region.fractions(size)
+        part = self.pane.fractions(size)
         near, far = np.array(part, np.float32).reshape(2, 2)
         clipped = np.clip(boxes, np.tile(near, 2), np.tile(far, 2))
         if self.by_centre:
@@ -156,16 +156,16 @@ class Tile:
         ]
 
 
-def mosaic_regions(size: tuple[int, int], rng: np.random.Generator) -> list[Region]:
-    """Four regions around a random centre, which together are the canvas of ``size``."""
+def mosaic_panes(size: tuple[int, int], rng: np.random.Generator) -> list[Pane]:
+    """Four panes around a random centre, which together are the canvas of ``size``."""
     height, width = size
     y = round(rng.uniform(*_MOSAIC_CENTRE) * height)
     x = round(rng.uniform(*_MOSAIC_CENTRE) * width)
     return [
-        Region(0, 0, x, y),
-        Region(x, 0, width, y),
-        Region(0, y, x, height),
-        Region(x, y, width, height),
+        Pane(0, 0, x, y),
+        Pane(x, 0, width, y),
+        Pane(0, y, x, height),
+        Pane(x, y, width, height),
     ]
 
 

@@ -22,11 +22,11 @@ from yolact.data.cache import ImageCache
 from yolact.data.coco import CocoInstances
 from yolact.data.compose import (
     Canvas,
-    Region,
+    Pane,
     SceneObject,
     Tile,
     covered,
-    mosaic_regions,
+    mosaic_panes,
     rasterise,
     still_visible,
 )
@@ -115,8 +115,8 @@ class TrainingSamples(Dataset[Sample]):
         size = self.preprocessor.image_size
         if self.mosaic and not closing and rng.random() < self.mosaic:
             positions = [position, *rng.integers(len(self), size=3).tolist()]
-            regions = mosaic_regions(size, rng)
-            tiles = [self._mosaic_tile(*each, rng) for each in zip(positions, regions, strict=True)]
+            panes = mosaic_panes(size, rng)
+            tiles = [self._mosaic_tile(*each, rng) for each in zip(positions, panes, strict=True)]
         else:
             positions, tiles = [position], [self._tile(position, rng)]
         canvas = self._drawn(positions, tiles, rng)
@@ -158,12 +158,12 @@ class TrainingSamples(Dataset[Sample]):
             case "none":
                 view = base
         by_centre = self.augmentation != "large-scale"
-        return Tile(record, view, Region(0, 0, width, height), by_centre)
+        return Tile(record, view, Pane(0, 0, width, height), by_centre)
 
-    def _mosaic_tile(self, position: int, region: Region, rng: np.random.Generator) -> Tile:
-        part = region.fractions(self.preprocessor.image_size)
+    def _mosaic_tile(self, position: int, pane: Pane, rng: np.random.Generator) -> Tile:
+        part = pane.fractions(self.preprocessor.image_size)
         view = tile_view(self._base(position), part, self.augmentation != "none", rng)
-        return Tile(self.instances.records[position], view, region, by_centre=False)
+        return Tile(self.instances.records[position], view, pane, by_centre=False)
 
     def _drawn(
         self, positions: Sequence[int], tiles: Sequence[Tile], rng: np.random.Generator

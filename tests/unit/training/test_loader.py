@@ -32,3 +32,12 @@ def test_order_changes_with_epoch_and_seed():
 @pytest.mark.parametrize("start", [0, 1, 3, 4, 11])
 def test_a_resumed_run_goes_on_with_the_next_batch(start):
     assert first(5, 13, 4, start=start) == first(start + 5, 13, 4)[start:]
+
+
+def test_closing_is_a_matter_of_the_batch_number():
+    batches = ShuffledBatches(13, 4, seed=0)
+    batches.is_closing = lambda number: number >= 5
+    flags = [{index.closing for index in batch} for batch in islice(batches, 9)]
+    assert flags == [{False}] * 5 + [{True}] * 4
+    batches.start = 4
+    assert [batch[0].closing for batch in islice(batches, 3)] == [False, True, True]
