@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="start the backbone from this file of the original's, as resnet101_reducedfc.pth",
     )
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME_OR_FILE",
+        help="a way of training in place of the model's own: original, modern, or a YAML file",
+    )
     parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
     add_device(parser)
@@ -71,8 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = {
         f.name: values[f.name] for f in dataclasses.fields(TrainingConfig) if f.name in values
     }
-    if arguments.max_detections is not None:
-        settings["max_detections"] = arguments.max_detections
+    for name in ("recipe", "max_detections"):
+        if values[name] is not None:
+            settings[name] = values[name]
     outcome = train(
         arguments.data,
         model=arguments.model,

@@ -1,7 +1,7 @@
 """Batches in an order that depends on seed and epoch alone, so that a resumed run goes on in it."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from yolact.config.training import TrainingConfig
-from yolact.data.dataset import Sample, TrainingSamples, collate
+from yolact.data.dataset import Sample, SampleIndex, TrainingSamples, collate
 
 
-class ShuffledBatches(Sampler[list[tuple[int, int]]]):
-    """Endless batches of (epoch, position): every epoch all images once, in a new order.
+class ShuffledBatches(Sampler[list[SampleIndex]]):
+    """Endless batches of indices: every epoch all images once, in a new order.
 
     A last batch that would be smaller than the others is left out, unless there is no other.
     """
@@ -25,20 +25,24 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         self.seed = seed
         self.start = 0
         """Batches to pass over, counted from the beginning of the run."""
+        self.is_closing: Callable[[int], bool] = lambda number: False
+        """Whether the batch with this number, from 0, is for the end of the run. Asked when workers
+        are told to prepare the batch, which is some batches ahead."""
 
     @property
     def batches_per_epoch(self) -> int:
         """At least one."""
         return max(self.num_images // self.batch_size, 1)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         """Batches from number ``start`` on."""
         epoch, first = divmod(self.start, self.batches_per_epoch)
         while True:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.num_images)
             for batch in range(first, self.batches_per_epoch):
                 chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-                yield [(epoch, int(position)) for position in chosen]
+                closing = self.is_closing(epoch * self.batches_per_epoch + batch)
+                yield [SampleIndex(epoch, int(position), closing) for position in chosen]
             epoch, first = epoch + 1, 0
 
 

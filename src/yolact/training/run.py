@@ -17,8 +17,15 @@ import yaml
 from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.presets import Recipe
-from yolact.config.serialize import load_recipe, merged, recipe_to_dict
+from yolact.config.serialize import (
+    load_recipe,
+    merged,
+    recipe_to_dict,
+    with_settings,
+    with_training_recipe,
+)
 from yolact.config.training import TrainingConfig
+from yolact.data.cache import image_cache
 from yolact.data.coco import CocoInstances
 from yolact.data.dataset import TrainingSamples
 from yolact.data.formats.read import load_split
@@ -107,7 +114,9 @@ def train(
         backbone_weights: Start the backbone from this file of the original's instead.
         size: Side of the square network input in pixels; the model's own by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        settings: Fields of :class:`yolact.config.training.TrainingConfig`, and ``max_detections``.
+        settings: Fields of :class:`yolact.config.training.TrainingConfig`; ``max_detections``; and
+            ``recipe``, which replaces the model's own way of training: ``original``, ``modern``, or a
+            YAML file without ``base``. The other settings win over it.
 
     Raises:
         YolactError: A subclass says what is wrong with settings, data or weights, before the first
@@ -185,6 +194,10 @@ def _fit(
         prototype_size(recipe.model.image_size),
         augmentation=config.augmentation,
         seed=config.seed,
+        copy_paste=config.copy_paste,
+        mosaic=config.mosaic,
+        letterbox=recipe.model.letterbox,
+        cache=image_cache(train_data.records, config.cache_images),
     )
     batches = ShuffledBatches(len(samples), config.batch_size, config.seed)
     schedule = Schedule.from_config(config, batches.batches_per_epoch)
@@ -193,6 +206,7 @@ def _fit(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
     module = YolactModule(network, metadata, config, schedule)
+    batches.is_closing = lambda number: schedule.is_closing(number, module.seconds)
 
     if resumed is not None:
         batches.start = resumed["batches_done"]
@@ -279,16 +293,13 @@ def _resumed_recipe(folder: Path, data: CocoInstances, settings: dict[str, Any])
 
 def _with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
     settings = dict(settings)
+    name = settings.pop("recipe", None)
+    if name is not None:
+        recipe = with_training_recipe(recipe, str(name))
     limit = settings.pop("max_detections", None)
     if limit is not None:
         recipe = replace(recipe, detection=replace(recipe.detection, max_detections=limit))
-    if "steps" in settings:  # one length replaces another
-        settings.setdefault("epochs", None)
-    elif "epochs" in settings:
-        settings.setdefault("steps", None)
-    elif "max_time" in settings:
-        settings |= {"epochs": None, "steps": None}
-    training = merged(recipe.training, settings, "training settings")
+    training = with_settings(recipe.training, settings, "training settings")
     return replace(recipe, training=training)
 
 

@@ -55,6 +55,13 @@ class Schedule:
             return step // self.steps_between_validations
         return int(progress * self.config.validations)
 
+    def is_closing(self, step: int, seconds: float) -> bool:
+        """Whether the step that follows ``step`` finished ones is in the last part of the run.
+
+        Without a limit in seconds this depends on the step alone.
+        """
+        return self.progress(step, seconds) >= 1 - self.config.closing
+
     def learning_rate(self, step: int, progress: float) -> float:
         """Rate for the step that follows ``step`` finished ones."""
         config = self.config

@@ -73,3 +73,19 @@ class TestValidations:
         assert by_epochs.validations_due(steps - 1, 0.0) == 0
         assert by_epochs.validations_due(steps, 0.0) == 1
         assert by_epochs.validations_due(7 * steps, 1.0) == 7
+
+
+class TestClosing:
+    def test_by_steps_it_depends_on_the_step_alone(self):
+        run = schedule(epochs=10, closing=0.25)
+        assert not run.is_closing(74, 10**9)
+        assert run.is_closing(75, 0)
+
+    def test_by_the_clock(self):
+        run = schedule(max_time="00:01:40", closing=0.25)
+        assert not run.is_closing(10**9, 74.9)
+        assert run.is_closing(0, 75)
+
+    def test_all_or_nothing(self):
+        assert schedule(epochs=10, closing=1.0).is_closing(0, 0)
+        assert not schedule(epochs=10, closing=0.0).is_closing(99, 0)
