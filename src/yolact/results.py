@@ -214,7 +214,7 @@ class Result:
             image_size: (height, width) of the original picture.
             names: Of all classes.
             region: Which part of the network's input shows the picture. What lies outside of it has
-                a box without area and a mask without pixels.
+                a box without area.
             path: Where the picture came from.
             image: The picture, (height, width, 3) RGB; kept, not copied. Needed to draw.
         """
