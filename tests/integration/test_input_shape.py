@@ -190,11 +190,11 @@ def test_training_evaluation_and_prediction_agree(command, oblong_run, tiny_data
     model = yolact.load(oblong_run, device="cpu")
     assert model.preprocessor.letterbox
     assert result == model(str(image), score=0.01).to_dict()
-    # 128x96 pixels in 96x64: two thirds of its size, with bars of five and six at the sides.
+    # 128x96 pixels in 96x64: two thirds of its size, with bars of 5.3 pixels at the sides.
     (shown,) = model.preprocessor([read_image(image)])
     assert shown[:, :, :5].eq(0).all()
-    assert shown[:, :, 90:].eq(0).all()
-    assert shown[:, :, 5:90].any(dim=0).all()
+    assert shown[:, :, 91:].eq(0).all()
+    assert shown[:, :, 5:91].any(dim=0).all()
 
 
 def test_a_run_keeps_its_input(tiny_data, oblong_run):

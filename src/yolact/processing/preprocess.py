@@ -46,20 +46,18 @@ def fill(input_size: tuple[int, int]) -> Placement:
 def fit(picture_size: tuple[int, int], input_size: tuple[int, int]) -> Placement:
     """A picture as large as fits into the input in its own aspect, and in the middle.
 
-    It spans the input one way. Its other side is rounded to whole pixels of the input, one at
-    least, and where what is left is odd, the right or lower bar is a pixel wider.
+    It spans the input one way. The other way two bars are left, both of the same width, which is
+    rounded to whole pixels of the input and always leaves the picture some.
 
     Args:
         picture_size: (height, width).
         input_size: (height, width).
     """
     (height, width), (rows, columns) = picture_size, input_size
-    if columns * height <= rows * width:  # the width decides
-        rows = max(round(height * columns / width), 1)
-    else:
-        columns = max(round(width * rows / height), 1)
-    left, top = (input_size[1] - columns) // 2, (input_size[0] - rows) // 2
-    return Placement(left, top, columns, rows, input_size)
+    scale = min(rows / height, columns / width)
+    left = min(round((columns - width * scale) / 2), (columns - 1) // 2)
+    top = min(round((rows - height * scale) / 2), (rows - 1) // 2)
+    return Placement(left, top, columns - 2 * left, rows - 2 * top, input_size)
 
 
 class Preprocessor:

@@ -109,11 +109,11 @@ def test_stretches_like_the_oracle(source, target, seed):
         ((640, 480), (320, 320), 40, 0, 240, 320),
         ((480, 640), (240, 320), 0, 0, 320, 240),  # the same aspect
         ((1, 1), (192, 320), 64, 0, 192, 192),  # enlarged
-        ((3, 5), (101, 101), 0, 20, 101, 61),  # 60.6 rows; an even rest
-        ((1, 2), (64, 71), 0, 14, 71, 36),  # 35.5 rows
-        ((100, 65), (64, 64), 11, 0, 42, 64),  # 41.6 columns
-        ((100, 64), (64, 64), 11, 0, 41, 64),  # an odd rest: 11 left, 12 right
-        ((3000, 2), (64, 64), 31, 0, 1, 64),  # no picture is lost
+        ((3, 5), (101, 101), 0, 20, 101, 61),  # bars of 20.2 rows
+        ((100, 65), (64, 64), 11, 0, 42, 64),  # of 11.2 columns
+        ((100, 64), (64, 64), 12, 0, 40, 64),  # of 11.52 columns
+        ((3000, 2), (64, 64), 31, 0, 2, 64),  # no picture is lost
+        ((2, 3000), (65, 65), 0, 32, 65, 1),
     ],
 )
 def test_fit_by_hand(picture, network, left, top, width, height):
@@ -125,12 +125,13 @@ def test_a_picture_fits_touches_and_is_centred(picture, network):
     place = fit(picture, network)
     (height, width), (rows, columns) = picture, network
     assert place.height == rows or place.width == columns
-    right, below = columns - place.left - place.width, rows - place.top - place.height
-    assert 0 <= place.left <= right <= place.left + 1
-    assert 0 <= place.top <= below <= place.top + 1
+    assert place.left == columns - place.left - place.width >= 0
+    assert place.top == rows - place.top - place.height >= 0
+    assert place.width > 0
+    assert place.height > 0
     scale = min(rows / height, columns / width)
-    assert abs(place.width - max(width * scale, 1)) <= 0.5 + 1e-6
-    assert abs(place.height - max(height * scale, 1)) <= 0.5 + 1e-6
+    assert abs(place.width - width * scale) <= (1 if width * scale > 2 else 2) + 1e-6
+    assert abs(place.height - height * scale) <= (1 if height * scale > 2 else 2) + 1e-6
 
 
 @given(any_size, input_size)
@@ -159,6 +160,12 @@ def test_letterboxed_pictures_keep_their_aspect(size, network):
     assert not shown[:, torch.from_numpy(~inside)].any()  # exactly the mean
     stretched = prepare.normalize(stretch(picture, (place.height, place.width)))
     assert torch.equal(shown[:, torch.from_numpy(inside)], stretched.flatten(1))
+
+
+def test_a_mirrored_picture_makes_a_mirrored_input():
+    picture = np.random.default_rng(0).integers(0, 256, size=(50, 33, 3), dtype=np.uint8)
+    prepare = preprocessor((97, 65), letterbox=True)
+    torch.testing.assert_close(prepare([picture[:, ::-1]]), prepare([picture]).flip(-1))
 
 
 def test_a_letterbox_changes_nothing_where_the_aspect_is_the_same():
