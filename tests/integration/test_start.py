@@ -159,6 +159,14 @@ def test_an_original_file_starts_a_model_of_other_classes(formula, tmp_path):
     assert torch.equal(new["semantic_head.weight"][1], state["semantic_seg_conv.weight"][dog])
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_a_file_is_of_the_model_that_is_named(formula, tmp_path, suffix):
+    path = tmp_path / f"old{suffix}"
+    torch.save(formula.checkpoint("yolact_resnet50"), path)
+    given = read_given_weights(str(path), "yolact-resnet50-pascal")
+    assert given.name == "yolact-resnet50-pascal"
+
+
 def test_no_weights_there(tiny_data, tmp_path):
     with pytest.raises(CheckpointError, match="no validation has ended yet"):
         train(tiny_data, weights=tmp_path, out=tmp_path / "x")

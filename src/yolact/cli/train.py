@@ -47,7 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FILE",
         help="a way of training in place of the model's own: original, modern, or a YAML file",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
+        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
+    )
+    parser.add_argument(
+        "--letterbox",
+        action=argparse.BooleanOptionalAction,
+        help="pictures keep their aspect inside the network input; else they are stretched to it",
+    )
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
     add_device(parser)
     add_json(parser)
@@ -88,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         pretrained_backbone=arguments.pretrained_backbone,
         backbone_weights=arguments.backbone_weights,
         size=arguments.size,
+        letterbox=arguments.letterbox,
         device=arguments.device,
         **settings,
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from yolact.config.model import parse_size
 from yolact.config.presets import PRESETS, Recipe, preset
 from yolact.config.training import TrainingConfig, fine_tuning
 from yolact.errors import UsageError
@@ -26,8 +27,9 @@ def load_recipe(
 ) -> Recipe:
     """A preset by name, or a YAML file that names one under ``base`` and holds the differences.
 
-    ``size`` in the file is the side of a square input in pixels; anchors follow it. With
-    ``fine_tune`` the preset's schedule gives way to :func:`fine_tuning`; what the file says stays.
+    ``size`` in the file is that of the input in pixels, as :func:`parse_size` reads it; anchors
+    follow it. With ``fine_tune`` the preset's schedule gives way to :func:`fine_tuning`; what the
+    file says stays.
 
     Raises:
         UsageError: If there is no such preset or file, or the file has a key that does not exist.
@@ -44,9 +46,10 @@ def load_recipe(
     base = _base(str(document.pop("base")), class_names, fine_tune)
     size = document.pop("size", None)
     if size is not None:
-        if not _fits(size, int):
-            raise UsageError(f"{path}: size cannot be {size!r}.")
-        base = base.resized((size, size))
+        try:
+            base = base.resized(parse_size(size))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
     recipe = merged(base, document, str(path))
     assert isinstance(recipe, Recipe)
     return recipe

@@ -121,12 +121,14 @@ class Predictor:
             found = postprocess(
                 predictions, self.network.anchors, detection, self.network.mask_scorer
             )
-        return [
-            Result.from_detections(
-                detections, (picture.shape[0], picture.shape[1]), self.names, image=picture
+        results = []
+        for detections, picture in zip(found, pictures, strict=True):
+            size = (picture.shape[0], picture.shape[1])
+            region = self.preprocessor.placement(size).region
+            results.append(
+                Result.from_detections(detections, size, self.names, region=region, image=picture)
             )
-            for detections, picture in zip(found, pictures, strict=True)
-        ]
+        return results
 
 
 def predict_files(

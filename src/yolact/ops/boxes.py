@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor
 
+Region = tuple[float, float, float, float]
+"""A part of the network's input: x1 y1 x2 y2 as fractions of it."""
+
+WHOLE_INPUT: Region = (0.0, 0.0, 1.0, 1.0)
+
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Turn centre and size into corners, ``(..., 4)`` each."""

@@ -16,6 +16,7 @@ import yaml
 
 from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.config.model import parse_size
 from yolact.config.presets import Recipe
 from yolact.config.serialize import (
     load_recipe,
@@ -93,7 +94,8 @@ def train(
     weights: str | os.PathLike[str] | None = None,
     pretrained_backbone: bool = False,
     backbone_weights: str | os.PathLike[str] | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
+    letterbox: bool | None = None,
     device: str = "auto",
     **settings: Any,
 ) -> Run:
@@ -112,7 +114,10 @@ def train(
             :func:`yolact.config.training.fine_tuning`, unless settings say otherwise.
         pretrained_backbone: Start the backbone from ImageNet weights, which timm fetches once.
         backbone_weights: Start the backbone from this file of the original's instead.
-        size: Side of the square network input in pixels; the model's own by default.
+        size: Of the network input in pixels: a number for a square, ``"480x320"`` for a width and
+            a height. The model's own by default; anchors keep their share of the shorter side.
+        letterbox: Pictures keep their aspect inside the input, instead of being stretched to it;
+            as the model has it by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         settings: Fields of :class:`yolact.config.training.TrainingConfig`; ``max_detections``; and
             ``recipe``, which replaces the model's own way of training: ``original``, ``modern``, or a
@@ -139,7 +144,7 @@ def train(
 
     if resume:
         state = _read_state(folder)
-        recipe = _resumed_recipe(folder, train_data, settings)
+        recipe = _resumed_recipe(folder, train_data, size, letterbox, settings)
         network = build_yolact(recipe.model)
         provenance = ArtifactMetadata.from_json(state["metadata"], str(folder)).provenance
     else:
@@ -147,7 +152,7 @@ def train(
             raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
         state = None
         given = None if weights is None else read_given_weights(str(weights), model)
-        recipe = _new_recipe(model, given, train_data.class_names, size, settings)
+        recipe = _new_recipe(model, given, train_data.class_names, size, letterbox, settings)
         torch.manual_seed(recipe.training.seed)
         start = first_weights(
             recipe.model,
@@ -278,8 +283,21 @@ def _stored_recipe(folder: Path, data: CocoInstances) -> Recipe:
     return recipe
 
 
-def _resumed_recipe(folder: Path, data: CocoInstances, settings: dict[str, Any]) -> Recipe:
+def _resumed_recipe(
+    folder: Path,
+    data: CocoInstances,
+    size: int | str | None,
+    letterbox: bool | None,
+    settings: dict[str, Any],
+) -> Recipe:
     stored = _stored_recipe(folder, data)
+    if _with_input(stored, size, letterbox) != stored:
+        height, width = stored.model.image_size
+        kind = "letterboxed" if stored.model.letterbox else "stretched"
+        raise UsageError(
+            f"the run in {folder} sees pictures {kind} to {width}x{height}, which a resumed run "
+            "keeps; leave size and letterbox out, or start a new run from its weights."
+        )
     recipe = _with_settings(stored, settings)
     for name in _UNCHANGEABLE:
         before, now = getattr(stored.training, name), getattr(recipe.training, name)
@@ -288,6 +306,14 @@ def _resumed_recipe(folder: Path, data: CocoInstances, settings: dict[str, Any])
                 f"the run in {folder} was started with {name} {before!r}, which a resumed run "
                 f"keeps; leave {now!r} out, or start a new run from its weights."
             )
+    return recipe
+
+
+def _with_input(recipe: Recipe, size: int | str | None, letterbox: bool | None) -> Recipe:
+    if size is not None:
+        recipe = recipe.resized(parse_size(size))
+    if letterbox is not None:
+        recipe = replace(recipe, model=replace(recipe.model, letterbox=letterbox))
     return recipe
 
 
@@ -307,16 +333,15 @@ def _new_recipe(
     model: str | None,
     given: GivenWeights | None,
     class_names: tuple[str, ...],
-    size: int | None,
+    size: int | str | None,
+    letterbox: bool | None,
     settings: dict[str, Any],
 ) -> Recipe:
     if given is not None and model is None:
         recipe = given.recipe(class_names)
     else:
         recipe = load_recipe(model or _DEFAULT_MODEL, class_names, fine_tune=given is not None)
-    if size is not None:
-        recipe = recipe.resized((size, size))
-    return _with_settings(recipe, settings)
+    return _with_settings(_with_input(recipe, size, letterbox), settings)
 
 
 def _settled(config: TrainingConfig, start: Start) -> TrainingConfig:

@@ -104,8 +104,12 @@ def test_a_size_takes_the_anchors_along(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text("base: yolact-nano\nsize: 160\n")
     assert load_recipe(str(path), CLASSES) == preset("yolact-nano", CLASSES).resized((160, 160))
+    path.write_text("base: yolact-nano\nsize: 160x96\nmodel: {letterbox: true}\n")
+    lying = load_recipe(str(path), CLASSES).model
+    assert (lying.image_size, lying.letterbox) == ((96, 160), True)
+    assert lying.anchors == preset("yolact-nano", CLASSES).resized((96, 96)).model.anchors
     path.write_text("base: yolact-nano\nsize: big\n")
-    with pytest.raises(UsageError, match="size cannot be 'big'"):
+    with pytest.raises(UsageError, match=r"small.yaml: a size is written like .* not 'big'"):
         load_recipe(str(path), CLASSES)
 
 
