@@ -55,6 +55,7 @@ class Sample:
     """(3, H, W) float32, normalised."""
     target: Target
     image_id: int
+    """Of the image that was asked for; parts of others may have been added."""
 
 
 class TrainingSamples(Dataset[Sample]):
