@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FILE",
         help="a way of training in place of the model's own: original, modern, or a YAML file",
     )
+    parser.add_argument(
         "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
     )
     parser.add_argument(
