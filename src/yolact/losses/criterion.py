@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from yolact.config.training import LossConfig
-from yolact.losses.matching import AnchorAssignment, match_anchors
+from yolact.losses.matching import Matching, match_batch
 from yolact.losses.terms import (
     box_loss,
     class_loss,
@@ -39,23 +39,15 @@ class YolactCriterion(nn.Module):
         super().__init__()
         self.config = config
 
-    def match(self, targets: tuple[Target, ...], anchors: Tensor) -> AnchorAssignment:
-        """Which object, if any, each anchor (A, 4) has to predict in each image, (B, A).
-
-        An index counts the image's objects without its crowds.
-        """
-        matched = [
-            match_anchors(
-                anchors,
-                target.boxes[~target.is_crowd],
-                target.boxes[target.is_crowd],
-                positive_iou=self.config.positive_iou,
-                negative_iou=self.config.negative_iou,
-                crowd_iou=self.config.crowd_iou,
-            ).matched
-            for target in targets
-        ]
-        return AnchorAssignment(torch.stack(matched))
+    def match(self, targets: tuple[Target, ...], anchors: Tensor) -> Matching:
+        """Decide which anchors (A, 4) answer for which objects; the network is not asked."""
+        return match_batch(
+            targets,
+            anchors,
+            positive_iou=self.config.positive_iou,
+            negative_iou=self.config.negative_iou,
+            crowd_iou=self.config.crowd_iou,
+        )
 
     def count_positives(self, targets: tuple[Target, ...], anchors: Tensor) -> Tensor:
         """How many anchors are positives of these targets, () float32."""
@@ -68,7 +60,7 @@ class YolactCriterion(nn.Module):
         anchors: Tensor,
         mask_scorer: Callable[[Tensor], Tensor] | None = None,
         *,
-        matching: AnchorAssignment | None = None,
+        matching: Matching | None = None,
         num_positives: Tensor | None = None,
         num_images: int | None = None,
     ) -> dict[str, Tensor]:
@@ -79,7 +71,8 @@ class YolactCriterion(nn.Module):
 
         Args:
             predictions: With semantic logits. Half precision becomes float32 before anything else.
-            targets: One per image; an image may have no objects, or only crowds.
+            targets: One per image; an image may have no objects, or only crowds. Boxes without
+                area count as no objects.
             anchors: (A, 4) cx cy w h.
             mask_scorer: Cropped soft masks (n, h, w) -> IoU predicted for every class (n, C), of a
                 model that judges its masks.
@@ -95,7 +88,7 @@ class YolactCriterion(nn.Module):
         if num_positives is None:
             num_positives = matching.num_positives
         with torch.autocast(anchors.device.type, enabled=False):
-            sums = self._sums(_full_precision(predictions), targets, anchors, matching, mask_scorer)
+            sums = self._sums(_full_precision(predictions), anchors, matching, mask_scorer)
         config, num_positives = self.config, num_positives.clamp(min=1)
         losses = {
             "box": config.box_weight * sums["box"] / num_positives,
@@ -110,90 +103,66 @@ class YolactCriterion(nn.Module):
     def _sums(
         self,
         predictions: Predictions,
-        targets: tuple[Target, ...],
         anchors: Tensor,
-        matching: AnchorAssignment,
+        matching: Matching,
         mask_scorer: Callable[[Tensor], Tensor] | None,
     ) -> dict[str, Tensor]:
         """The terms of the batch, neither weighted nor divided."""
         assert predictions.semantic_logits is not None
-        objects = _objects(targets, predictions.prototypes.dtype)
-        image, anchor = matching.is_positive.nonzero().unbind(1)
-        matched = objects.first[image] + matching.matched[image, anchor]
+        image, anchor, matched = matching.image, matching.anchor, matching.matched
+        truth = matching.masks.to(predictions.prototypes.dtype)
+        semantic = semantic_loss(
+            predictions.semantic_logits, matching.object_image, matching.labels, truth
+        )
+        encoded = encode_boxes(matching.boxes[matched], anchors[anchor])
+        box = box_loss(predictions.box_offsets[image, anchor], encoded)
 
-        encoded = encode_boxes(objects.boxes[matched], anchors[anchor])
-        columns = torch.zeros_like(matching.matched)  # background unless matched
-        columns[image, anchor] = objects.labels[matched] + 1
+        masks = self._sample_masks(predictions, matching, truth)
+        # Zero, unless the network diverged: then NaN, so that training skips the step.
+        mask = (predictions.prototypes.sum() + predictions.coefficients.sum()) * 0
+        for each in masks:
+            mask = mask + each.weight * mask_loss(each.predicted, each.boxes, each.truth)
+
+        columns = torch.zeros_like(matching.is_positive, dtype=torch.int64)  # of the background
+        columns[image, anchor] = matching.labels[matched] + 1
         chosen = matching.is_positive | mine_hard_negatives(
             predictions.class_logits,
             matching.is_positive,
             matching.is_ignored,
             self.config.negatives_per_positive,
         )
-        masks = self._sample_masks(predictions, objects, image, anchor, matched)
-        # Zero, unless the network diverged: then NaN, so that training skips the step.
-        mask = (predictions.prototypes.sum() + predictions.coefficients.sum()) * 0
-        for each in masks:
-            mask = mask + each.weight * mask_loss(each.predicted, each.boxes, each.truth)
-        sums = {
-            "box": box_loss(predictions.box_offsets[image, anchor], encoded),
-            "class": class_loss(predictions.class_logits[chosen], columns[chosen]),
-            "mask": mask,
-            "semantic": semantic_loss(
-                predictions.semantic_logits, objects.image, objects.labels, objects.masks
-            ),
-        }
+        classes = class_loss(predictions.class_logits[chosen], columns[chosen])
+        sums = {"box": box, "class": classes, "mask": mask, "semantic": semantic}
         if mask_scorer is not None:
             sums["mask_iou"] = _judge(masks, mask_scorer)
         return sums
 
     def _sample_masks(
-        self,
-        predictions: Predictions,
-        objects: "_Objects",
-        image: Tensor,
-        anchor: Tensor,
-        matched: Tensor,
+        self, predictions: Predictions, matching: Matching, truth: Tensor
     ) -> list["_Masks"]:
         """Of each image's positives, or of a random subset that stands for them."""
         height, width = predictions.prototypes.shape[-2:]
-        truth = downscale_truth(objects.masks, (height, width))
+        truth = downscale_truth(truth, (height, width))
+        anchors = torch.split(matching.anchor, matching.counts)
+        objects = torch.split(matching.matched, matching.counts)
         limit = self.config.max_mask_positives
-        counts = image.bincount(minlength=len(predictions.prototypes)).tolist()
         samples = []
-        for i, (own, goal) in enumerate(
-            zip(torch.split(anchor, counts), torch.split(matched, counts), strict=True)
-        ):
-            if len(own) > limit:
-                subset = torch.randperm(len(own), device=own.device)[:limit]
-                own, goal = own[subset], goal[subset]
-            soft = assemble_masks(predictions.prototypes[i], predictions.coefficients[i, own])
-            boxes = objects.boxes[goal]
+        for i, (anchor, matched) in enumerate(zip(anchors, objects, strict=True)):
+            if len(anchor) > limit:
+                subset = torch.randperm(len(anchor), device=anchor.device)[:limit]
+                anchor, matched = anchor[subset], matched[subset]
+            soft = assemble_masks(predictions.prototypes[i], predictions.coefficients[i, anchor])
+            boxes = matching.boxes[matched]
             samples.append(
                 _Masks(
                     crop_masks(soft, boxes),
-                    truth[goal],
+                    truth[matched],
                     boxes,
-                    objects.labels[goal],
-                    weight=max(counts[i], 1) / max(len(own), 1),
+                    matching.labels[matched],
+                    weight=matching.counts[i] / max(len(anchor), 1),
                 )
             )
         return samples
-
-
-class _Objects(NamedTuple):
-    """The objects of a batch, image after image, without crowds."""
-
-    image: Tensor
-    """(M,) which image each is in."""
-    first: Tensor
-    """(B,) index of each image's first object."""
-    boxes: Tensor
-    """(M, 4) as fractions."""
-    labels: Tensor
-    """(M,)."""
-    masks: Tensor
-    """(M, h, w) 0.0 or 1.0, at the resolution at which they came."""
 
 
 class _Masks(NamedTuple):
@@ -209,28 +178,6 @@ class _Masks(NamedTuple):
     """(P,)."""
     weight: float
     """How many positives each of these stands for."""
-
-
-def _objects(targets: tuple[Target, ...], dtype: torch.dtype) -> _Objects:
-    own = [_without_crowds(target) for target in targets]
-    counts = torch.tensor([len(target.labels) for target in own], device=own[0].labels.device)
-    return _Objects(
-        image=torch.arange(len(own), device=counts.device).repeat_interleave(counts),
-        first=counts.cumsum(0) - counts,
-        boxes=torch.cat([target.boxes for target in own]),
-        labels=torch.cat([target.labels for target in own]),
-        masks=torch.cat([target.masks for target in own]).to(dtype),
-    )
-
-
-def _without_crowds(target: Target) -> Target:
-    objects = ~target.is_crowd
-    return Target(
-        boxes=target.boxes[objects],
-        labels=target.labels[objects],
-        masks=target.masks[objects],
-        is_crowd=target.is_crowd[objects],
-    )
 
 
 def _judge(samples: list[_Masks], mask_scorer: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,12 +1,13 @@
 """Anchors to ground truth (spec 5.3): which object, if any, each anchor has to predict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from yolact.ops.boxes import box_area, box_intersection, box_iou, cxcywh_to_xyxy
+from yolact.structures import Target
 
 BACKGROUND = -1
 IGNORED = -2
@@ -14,25 +15,112 @@ IGNORED = -2
 
 @dataclass(frozen=True)
 class AnchorAssignment:
-    """What each anchor of an image, or of every image of a batch, is trained towards."""
+    """What each anchor of one image is trained towards."""
 
     matched: Tensor
-    """(A,) or (B, A) int64: index among the image's objects, or BACKGROUND, or IGNORED."""
+    """(A,) int64: index of the object, or BACKGROUND, or IGNORED."""
 
     @property
     def is_positive(self) -> Tensor:
-        """Bool of the same shape."""
+        """(A,) bool."""
         return self.matched >= 0
 
     @property
     def is_ignored(self) -> Tensor:
-        """Bool of the same shape: neither object nor background."""
+        """(A,) bool: neither object nor background."""
         return self.matched == IGNORED
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The truth about a batch and who answers for it: all the losses need besides predictions.
+
+    It is known before the network runs, so that nothing has to wait for a GPU later. Objects are
+    numbered through the batch, image after image, without crowds and boxes of no area.
+    """
+
+    is_positive: Tensor
+    """(B, A) bool."""
+    is_ignored: Tensor
+    """(B, A) bool: neither object nor background."""
+    image: Tensor
+    """(P,) image of each positive, ascending."""
+    anchor: Tensor
+    """(P,) its anchor."""
+    matched: Tensor
+    """(P,) its object."""
+    counts: list[int]
+    """Positives in each of the B images."""
+    object_image: Tensor
+    """(M,) image of each object, ascending."""
+    boxes: Tensor
+    """(M, 4) x1 y1 x2 y2 as fractions."""
+    labels: Tensor
+    """(M,) int64."""
+    masks: Tensor
+    """(M, h, w) uint8, 0 or 1, at the resolution at which they came."""
 
     @property
     def num_positives(self) -> Tensor:
-        """How many anchors are positive, () float32: what sums over positives are divided by."""
+        """P as a tensor () float32: what sums over positives are divided by."""
         return self.is_positive.sum(dtype=torch.float32)
+
+
+@torch.no_grad()
+def match_batch(
+    targets: Sequence[Target],
+    anchors: Tensor,
+    *,
+    positive_iou: float = 0.5,
+    negative_iou: float = 0.4,
+    crowd_iou: float = 0.7,
+) -> Matching:
+    """:func:`match_anchors` for every image of a batch.
+
+    Args:
+        targets: One per image, masks at one resolution. A box without area is passed over: no
+            offsets lead to it, and it has no size to divide by.
+        anchors: (A, 4) cx cy w h.
+        positive_iou: IoU from which an anchor is a positive.
+        negative_iou: IoU below which it is background.
+        crowd_iou: Share of an anchor's own area inside one crowd box above which it is ignored.
+    """
+    kept = [
+        (~t.is_crowd & (t.boxes[:, 2:] > t.boxes[:, :2]).all(dim=1)).nonzero()[:, 0]
+        for t in targets
+    ]
+    boxes = [target.boxes[own] for target, own in zip(targets, kept, strict=True)]
+    found = torch.stack(
+        [
+            match_anchors(
+                anchors,
+                own,
+                target.boxes[target.is_crowd],
+                positive_iou=positive_iou,
+                negative_iou=negative_iou,
+                crowd_iou=crowd_iou,
+            ).matched
+            for target, own in zip(targets, boxes, strict=True)
+        ]
+    )
+    is_positive = found >= 0
+    image, anchor = is_positive.nonzero().unbind(1)
+    object_counts = torch.tensor([len(own) for own in kept], device=anchors.device)
+    first = object_counts.cumsum(0) - object_counts
+    return Matching(
+        is_positive=is_positive,
+        is_ignored=found == IGNORED,
+        image=image,
+        anchor=anchor,
+        matched=first[image] + found[image, anchor],
+        counts=image.bincount(minlength=len(targets)).tolist(),
+        object_image=torch.arange(len(targets), device=first.device).repeat_interleave(
+            object_counts
+        ),
+        boxes=torch.cat(boxes),
+        labels=torch.cat([target.labels[own] for target, own in zip(targets, kept, strict=True)]),
+        masks=torch.cat([target.masks[own] for target, own in zip(targets, kept, strict=True)]),
+    )
 
 
 @torch.no_grad()
@@ -66,8 +154,9 @@ def match_anchors(
         iou = box_iou(boxes, corners)  # (M, A)
         overlap, best = iou.max(dim=0)
         claims = claim_best_anchors(iou)
-        best[claims] = torch.arange(len(boxes), device=best.device)
-        overlap[claims] = 2.0
+        claimed = claims >= 0
+        best[claims[claimed]] = torch.arange(len(boxes), device=best.device)[claimed]
+        overlap[claims[claimed]] = 2.0
         matched = torch.where(overlap < positive_iou, IGNORED, best)
         matched = torch.where(overlap < negative_iou, BACKGROUND, matched)
     if len(crowd_boxes):
@@ -86,29 +175,39 @@ def claim_best_anchors(iou: Tensor) -> Tensor:
     rank a pair alike. Only objects in each other's way look at more than one anchor.
 
     Args:
-        iou: (M, A), M <= A. Of equal overlaps the first object's count, and its first anchor's.
+        iou: (M, A). Of equal overlaps the first object's count, and its first anchor's.
 
     Returns:
-        (M,) index of the anchor each object claims; no anchor appears twice.
+        (M,) index of the anchor each object claims; no anchor appears twice. Of more objects than
+        anchors, those that come away empty have -1.
     """
-    favourites = zip(*(best.tolist() for best in iou.max(dim=1)), strict=True)
-    others = [_other_anchors(overlaps, len(iou)) for overlaps in iou]
+    overlaps, favourites = (best.tolist() for best in iou.max(dim=1))
+    wishes = [
+        _by_overlap(row, overlap, favourite, number=min(iou.shape))
+        for row, overlap, favourite in zip(iou, overlaps, favourites, strict=True)
+    ]
     holders: dict[int, tuple[float, int]] = {}  # of each claimed anchor: overlap, -object
-    for number, (overlap, anchor) in enumerate(favourites):
-        claim = overlap, -number
-        while anchor in holders:
-            claim, holders[anchor] = sorted((claim, holders[anchor]))
-            overlap, anchor = next(others[-claim[1]])
-            claim = overlap, claim[1]
-        holders[anchor] = claim
-    claims = torch.empty(len(iou), dtype=torch.int64)
-    for anchor, (_, number) in holders.items():
-        claims[-number] = anchor
+    for newcomer in range(len(iou)):
+        asking: int | None = newcomer
+        while asking is not None and (wish := next(wishes[asking], None)) is not None:
+            overlap, anchor = wish
+            claim, rival = (overlap, -asking), holders.get(anchor)
+            holders[anchor] = claim if rival is None else max(claim, rival)
+            asking = None if rival is None else -min(claim, rival)[1]
+    claims = torch.full((len(iou),), -1)
+    for anchor, (_, negative) in holders.items():
+        claims[-negative] = anchor
     return claims.to(iou.device)
 
 
-def _other_anchors(overlaps: Tensor, number: int) -> Iterator[tuple[float, int]]:
-    """The second best to the ``number``-th best anchor of an object, with its overlap."""
+def _by_overlap(
+    overlaps: Tensor, largest: float, favourite: int, *, number: int
+) -> Iterator[tuple[float, int]]:
+    """Overlap and index of the ``number`` best anchors of an object, best first, first of equals first.
+
+    The first is known; few objects ask for more.
+    """
+    yield largest, favourite
     threshold = overlaps.topk(number).values[-1]
     better = (overlaps > threshold).nonzero()[:, 0]
     better = better[overlaps[better].argsort(descending=True, stable=True)]
