@@ -250,11 +250,16 @@ def peak_rss() -> list[dict[str, Any]]:
     ]
 
 
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
     for row in rows:
-        lines.append([f"{v:,.1f}" if isinstance(v, float) else str(v) for v in row.values()])
+        lines.append([number(v) if isinstance(v, float) else str(v) for v in row.values()])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 

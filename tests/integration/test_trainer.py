@@ -355,6 +355,16 @@ class TestSwitches:
         assert len(calls) == 1
         assert_same_runs(run, plain)
 
+    def test_a_machine_that_cannot_compile(self, fit, monkeypatch):
+        compiler = torch.compile
+
+        def no_compiler(*_):
+            raise RuntimeError("there is no g++")
+
+        monkeypatch.setattr(torch, "compile", lambda f: compiler(f, backend=no_compiler))
+        with pytest.raises(UsageError, match=r"cannot be compiled .*there is no g\+\+.*leave comp"):
+            fit("run", compile=True)
+
     def test_an_operation_without_a_deterministic_version(self, fit, monkeypatch):
         def random_order(*_, **__):
             torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2), accumulate=False)

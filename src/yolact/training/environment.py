@@ -57,7 +57,7 @@ def explained_errors() -> Iterator[None]:
                 "without deterministic."
             ) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = text.strip().splitlines()[0]
+            reason = " ".join(text.strip().splitlines()[:2])
             raise UsageError(
                 f"the network cannot be compiled on this machine ({reason}): leave compile out."
             ) from error
