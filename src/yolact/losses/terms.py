@@ -32,7 +32,8 @@ def mine_hard_negatives(
     """
     num_anchors = class_logits.shape[1]
     with torch.no_grad():
-        hardness = class_logits.logsumexp(dim=-1) - class_logits[..., 0]
+        # Image by image: the copy that the softmax makes of all logits then stays small.
+        hardness = torch.stack([-logits.log_softmax(dim=-1)[:, 0] for logits in class_logits])
         hardness = hardness.masked_fill(is_positive | is_ignored, 0)
         wanted = is_positive.sum(dim=1, keepdim=True).clamp(min=1) * negatives_per_positive
         wanted = wanted.clamp(max=num_anchors - 1)
