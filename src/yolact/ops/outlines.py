@@ -17,6 +17,8 @@ from yolact.ops.masks import CroppedMask
 Loop = NDArray[np.float64]
 """(n, 2) x y corners in pixels; not closed: the last joins the first."""
 
+_AT_ONCE = 64  # loops
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -65,8 +67,11 @@ def join_loops(loops: Sequence[Loop]) -> Loop:
     """One polygon for several, by bridges without width that are walked there and back.
 
     By the even-odd rule it covers what the loops together cover, because a side walked twice does
-    not count. Each loop is tied to the nearest corner of those before it.
+    not count. Each loop is tied to the nearest corner of those before it, of many loops in groups.
     """
+    if len(loops) > _AT_ONCE:  # by groups, so that the work does not grow with their square
+        groups = [loops[i : i + _AT_ONCE] for i in range(0, len(loops), _AT_ONCE)]
+        return join_loops([join_loops(group) for group in groups])
     joined = loops[0]
     for loop in loops[1:]:
         nearest = int(((joined - loop[0]) ** 2).sum(axis=1).argmin())

@@ -82,24 +82,24 @@ def decode_runs(rle: Mapping[str, Any]) -> list[int]:
     return runs
 
 
-def labels_to_rles(labels: NDArray[np.integer]) -> dict[int, RLE]:
+def labels_to_rles(labels: NDArray[np.integer[Any]]) -> dict[int, RLE]:
     """The mask of every label in a label map, background 0 left out.
 
     The work grows with the picture and the number of runs, not with the number of objects.
 
     Args:
-        labels: (H, W) whole numbers.
+        labels: (H, W) whole numbers, at least one.
 
     Returns:
         label -> its mask, ascending.
     """
     height, width = labels.shape
     column_wise = labels.T.ravel()
-    starts = np.flatnonzero(np.diff(column_wise, prepend=column_wise[:1] + 1))
+    starts = np.append(0, np.flatnonzero(column_wise[1:] != column_wise[:-1]) + 1)
     ends = np.append(starts[1:], height * width)
     order = np.argsort(column_wise[starts], kind="stable")
     values = column_wise[starts][order]
-    firsts = np.flatnonzero(np.diff(values, prepend=values[:1] + 1))
+    firsts = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
     masks: dict[int, RLE] = {}
     for first, last in zip(firsts, np.append(firsts[1:], len(values)), strict=True):
         if values[first] == 0:

@@ -168,11 +168,6 @@ def _file_names(document: dict[str, Any]) -> Iterator[str]:
 # --- Writing --------------------------------------------------------------------------------------
 
 
-def picture_folder(split: str) -> str:
-    """Where the pictures of a split go."""
-    return "images" if split == UNNAMED else f"images/{split}"
-
-
 def write(
     folder: Path,
     split: str,

@@ -3,29 +3,27 @@
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
-from yolact.data.coco import CocoInstances, check_document
+from yolact.data.coco import CocoInstances, check_document, to_rle
 from yolact.data.formats import coco, labelme, png, yolo
 from yolact.data.formats.read import recognise
-from yolact.data.formats.splits import UNNAMED, is_split_name
+from yolact.data.formats.splits import UNNAMED, is_split_name, picture_folder
 from yolact.data.formats.target import Picture
 from yolact.data.images import IMAGE_SUFFIXES, opened_picture
 from yolact.errors import DataError, UsageError
 from yolact.files import new_folder
 
-_Write = Callable[[Path, dict[str, list[Picture]], tuple[str, ...]], Counter[str]]
+TARGETS = ("coco", "yolo", "labelme", "png")
 
-_WRITERS: dict[str, tuple[Callable[[str], str], _Write]] = {
-    "yolo": (yolo.picture_folder, yolo.write),
-    "labelme": (labelme.picture_folder, labelme.write),
-    "png": (png.picture_folder, png.write),
-}
-TARGETS = ("coco", *_WRITERS)
+_EMPTY = "objects without a single pixel"
+_CROWDS = "crowd regions, which the format cannot mark"
+_COVERED = "objects that lose the pixels they share with a smaller one of their class"
 
 _SUFFIXES = {
     "JPEG": ".jpg",
@@ -71,25 +69,30 @@ def convert(data: Path, out: Path, to: str) -> Conversion:
     name, readers = recognise(data)
     with new_folder(out) as folder:
         splits = {split: check_document(reader()) for split, reader in readers.items()}
+        lost: Counter[str] = Counter()
+        renamed: dict[str, str] = {}
+        pictures = {split: _pictures(instances, split) for split, instances in splits.items()}
+        for split, some in pictures.items():
+            place = labelme.picture_folder(split) if to == "labelme" else picture_folder(split)
+            _copy(some, folder / place, must_be_known=to in ("yolo", "png"))
         if to == "coco":
-            lost: Counter[str] = Counter()
-            renamed: dict[str, str] = {}
             for split, instances in splits.items():
-                pictures = _pictures(instances, split)
-                where = coco.picture_folder(split)
-                _copy(pictures, folder / where, must_be_known=False)
-                coco.write(folder, split, instances, pictures, has_origin=name != "COCO")
+                coco.write(folder, split, instances, pictures[split], has_origin=name != "COCO")
         else:
-            picture_folder, write = _WRITERS[to]
             classes = _common_classes(splits)
             names = _writable(classes, as_folders=to == "png")
             renamed = {old: new for old, new in zip(classes, names, strict=True) if old != new}
-            pictures_of = {
-                split: _pictures(instances, split) for split, instances in splits.items()
+            expressible = {
+                split: [_expressible(picture, to == "labelme", lost) for picture in some]
+                for split, some in pictures.items()
             }
-            for split, pictures in pictures_of.items():
-                _copy(pictures, folder / picture_folder(split), must_be_known=to != "labelme")
-            lost = write(folder, pictures_of, names)
+            match to:
+                case "yolo":
+                    yolo.write(folder, expressible, names)
+                case "labelme":
+                    labelme.write(folder, expressible, names)
+                case "png":
+                    lost[_COVERED] = png.write(folder, expressible, names)
     counts = {
         split: (len(instances.records), len(instances.ground_truth["annotations"]))
         for split, instances in splits.items()
@@ -143,6 +146,23 @@ def _pictures(instances: CocoInstances, split: str) -> list[Picture]:
         )
         for image, record in zip(instances.ground_truth["images"], instances.records, strict=True)
     ]
+
+
+def _expressible(picture: Picture, has_crowds: bool, lost: Counter[str]) -> Picture:
+    """The picture without the objects that a format cannot hold, which are counted."""
+    kept = []
+    for index, annotation in enumerate(picture.annotations):
+        if annotation.is_crowd and not has_crowds:
+            lost[_CROWDS] += 1
+        elif coco_mask.area(to_rle(annotation.segmentation, *picture.size)) == 0:
+            lost[_EMPTY] += 1
+        else:
+            kept.append(index)
+    return replace(
+        picture,
+        annotations=tuple(picture.annotations[index] for index in kept),
+        attributes=tuple(picture.attributes[index] for index in kept),
+    )
 
 
 def _free_name(file_name: str, source: Path, split: str, taken: set[str]) -> str:

@@ -1,13 +1,16 @@
 """Pictures whose pixel values are the numbers of objects or classes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_NUMBERS = ("1", "L", "I", "I;16", "I;16B", "F")  # modes of Pillow without colours
 
-def read_label_map(path: Path, *, palette: bool = False) -> NDArray[np.int64]:
+
+def read_label_map(path: Path, *, palette: bool = False) -> NDArray[np.integer[Any]]:
     """The (H, W) numbers in a grey, palette or colour picture of 8 or 16 bits; black is 0.
 
     Args:
@@ -22,10 +25,9 @@ def read_label_map(path: Path, *, palette: bool = False) -> NDArray[np.int64]:
     """
     try:
         with Image.open(path) as image:
-            if image.mode in ("1", "L", "I", "I;16", "I;16B", "F") or (
-                image.mode == "P" and not palette
-            ):
-                return np.asarray(image).astype(np.int64)
+            if image.mode in _NUMBERS or (image.mode == "P" and not palette):
+                values = np.array(image)
+                return values if values.dtype.kind == "u" else values.astype(np.int64)
             colours = np.asarray(image.convert("RGBA")).astype(np.int64)
     except FileNotFoundError as error:
         raise OSError("is not there") from error

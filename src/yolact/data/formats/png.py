@@ -5,7 +5,6 @@ that objects of different classes may overlap; ``classes.txt`` gives their names
 are folders below ``images`` and ``masks``, or above them.
 """
 
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +13,12 @@ import numpy as np
 from yolact.data.coco import to_rle
 from yolact.data.formats.label_map import read_label_map, write_label_map
 from yolact.data.formats.raw import Draft, RawSplit, Reader
-from yolact.data.formats.splits import UNNAMED, split_folders
-from yolact.data.formats.target import EMPTY, Picture
+from yolact.data.formats.splits import picture_folder, split_folders
+from yolact.data.formats.target import Picture
 from yolact.data.images import IMAGE_SUFFIXES
 from yolact.ops.rle import labels_to_rles, rle_to_crop
 
 _CLASSES = "classes.txt"
-_CROWD = "crowd regions, which a mask picture cannot mark"
-_COVERED = "objects that lose the pixels they share with a smaller one of their class"
 _ONLY_CLASS = "object"
 
 
@@ -97,14 +94,9 @@ def _read_mask(
 # --- Writing --------------------------------------------------------------------------------------
 
 
-def picture_folder(split: str) -> str:
-    """Where the pictures of a split go."""
-    return "images" if split == UNNAMED else f"images/{split}"
-
-
-def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> Counter[str]:
-    """Write the masks; gives how many objects could not be expressed, and why."""
-    lost: Counter[str] = Counter()
+def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> int:
+    """Write the masks; gives how many objects lose pixels to a smaller one of their class."""
+    covered = 0
     for split, pictures in splits.items():
         masks = folder / picture_folder(split).replace("images", "masks", 1)
         for name in names:
@@ -112,24 +104,18 @@ def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]
         for picture in pictures:
             for label in sorted({annotation.label for annotation in picture.annotations}):
                 path = (masks / names[label] / picture.name).with_suffix(".png")
-                _write_mask(path, picture, label, lost)
+                covered += _write_mask(path, picture, label)
     (folder / _CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    return lost
+    return covered
 
 
-def _write_mask(path: Path, picture: Picture, label: int, lost: Counter[str]) -> None:
-    """The objects of one class, the smaller ones in front; no file if there are none."""
-    mine = [annotation for annotation in picture.annotations if annotation.label == label]
-    lost[_CROWD] += sum(annotation.is_crowd for annotation in mine)
+def _write_mask(path: Path, picture: Picture, label: int) -> int:
+    """The objects of one class, the smaller ones in front; gives how many are partly hidden."""
     crops = [
         rle_to_crop(to_rle(annotation.segmentation, *picture.size))
-        for annotation in mine
-        if not annotation.is_crowd
+        for annotation in picture.annotations
+        if annotation.label == label
     ]
-    lost[EMPTY] += sum(not crop.bitmap.any() for crop in crops)
-    crops = [crop for crop in crops if crop.bitmap.any()]
-    if not crops:
-        return
     areas = np.array([np.count_nonzero(crop.bitmap) for crop in crops])
     labels = np.zeros(picture.size, dtype=np.int64)
     for index in np.argsort(-areas, kind="stable"):
@@ -138,5 +124,5 @@ def _write_mask(path: Path, picture: Picture, label: int, lost: Counter[str]) ->
         window = labels[crop.y : crop.y + rows, crop.x : crop.x + columns]
         window[crop.bitmap] = index + 1
     shown = np.bincount(labels.ravel(), minlength=len(crops) + 1)[1:]
-    lost[_COVERED] += int(np.count_nonzero(shown != areas))
     write_label_map(path, labels)
+    return int(np.count_nonzero(shown != areas))

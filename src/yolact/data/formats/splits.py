@@ -49,3 +49,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
     if not any(is_split_name(path.name) for path in below):
         return {UNNAMED: folder}
     return in_order({split_called(path.name): path for path in below})
+
+
+def picture_folder(split: str) -> str:
+    """Where the pictures of a split go in what this project writes."""
+    return "images" if split == UNNAMED else f"images/{split}"

@@ -1,12 +1,10 @@
-"""What every writer of labels takes: pictures with their objects, and why some cannot be written."""
+"""What every writer of labels takes: pictures with the objects that its format can express."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yolact.data.coco import Annotation
-
-EMPTY = "objects without a single pixel"
 
 
 @dataclass(frozen=True)
@@ -19,5 +17,6 @@ class Picture:
     size: tuple[int, int]
     """(height, width), upright."""
     annotations: tuple[Annotation, ...]
+    """Each with a pixel at least; no crowd regions for a format that cannot mark them."""
     attributes: tuple[dict[str, Any], ...]
     """Of each annotation, what its file says of it beyond class and shape."""

@@ -29,7 +29,7 @@ CLASS_NAMES = (
 _VOID = 255
 _VOID_COLOUR = 224 * 65536 + 224 * 256 + 192
 
-_Maps = Callable[[str], tuple[NDArray[np.int64], dict[int, int]]]
+_Maps = Callable[[str], tuple[NDArray[np.integer[Any]], dict[int, int]]]
 """Name of a picture -> its objects' numbers, and the category id of each; OSError if unreadable."""
 
 
@@ -68,7 +68,7 @@ def _read_list(path: Path, read: Callable[[Path, list[str]], RawSplit]) -> RawSp
 def _read_voc(root: Path, source: Path, names: list[str]) -> RawSplit:
     classes, ids = _classes(root)
 
-    def maps(name: str) -> tuple[NDArray[np.int64], dict[int, int]]:
+    def maps(name: str) -> tuple[NDArray[np.integer[Any]], dict[int, int]]:
         objects = read_label_map(root / "SegmentationObject" / f"{name}.png")
         is_coloured = bool((objects > _VOID).any())
         objects[objects == (_VOID_COLOUR if is_coloured else _VOID)] = 0
@@ -83,7 +83,7 @@ def _read_voc(root: Path, source: Path, names: list[str]) -> RawSplit:
     return _read(root / "JPEGImages", root / "SegmentationObject", source, names, classes, maps)
 
 
-def _most(values: NDArray[np.int64]) -> int:
+def _most(values: NDArray[np.integer[Any]]) -> int:
     """The colour of a class that an object's pixels have, its border aside."""
     colours, counts = np.unique(
         values[(values != 0) & (values != _VOID_COLOUR)], return_counts=True
@@ -99,7 +99,7 @@ def _read_sbd(root: Path, source: Path, names: list[str]) -> RawSplit:
             f"{root / 'inst'} holds files of MATLAB: 'pip install scipy' to read them."
         ) from error
 
-    def maps(name: str) -> tuple[NDArray[np.int64], dict[int, int]]:
+    def maps(name: str) -> tuple[NDArray[np.integer[Any]], dict[int, int]]:
         path = root / "inst" / f"{name}.mat"
         try:
             truth: Any = loadmat(path)["GTinst"][0, 0]

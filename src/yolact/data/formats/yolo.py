@@ -7,7 +7,6 @@ see. supervision writes the outer outline of each part as a line of its own, so 
 used.
 """
 
-from collections import Counter
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,8 +17,15 @@ from numpy.typing import NDArray
 
 from yolact.data.coco import to_rle
 from yolact.data.formats.raw import Draft, RawSplit, Reader
-from yolact.data.formats.splits import UNNAMED, in_order, is_split_name, split_called, split_folders
-from yolact.data.formats.target import EMPTY, Picture
+from yolact.data.formats.splits import (
+    UNNAMED,
+    in_order,
+    is_split_name,
+    picture_folder,
+    split_called,
+    split_folders,
+)
+from yolact.data.formats.target import Picture
 from yolact.data.images import IMAGE_SUFFIXES
 from yolact.errors import DataError
 from yolact.ops.outlines import Loop, join_loops, trace_outlines
@@ -28,7 +34,6 @@ from yolact.ops.rle import rle_to_crop
 # Digits of a coordinate in pixels that are read: enough for any label, too few for the error of
 # dividing by the picture's side and multiplying again.
 _DIGITS = 6
-_CROWD = "crowd regions, which YOLO's text cannot mark"
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -200,44 +205,31 @@ def _in_pixels(values: list[float], size: tuple[int, int]) -> list[float]:
 # --- Writing --------------------------------------------------------------------------------------
 
 
-def picture_folder(split: str) -> str:
-    """Where the pictures of a split go."""
-    return "images" if split == UNNAMED else f"images/{split}"
-
-
-def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> Counter[str]:
-    """Write labels and ``data.yaml``; gives how many objects could not be expressed, and why."""
-    lost: Counter[str] = Counter()
+def write(folder: Path, splits: dict[str, list[Picture]], names: tuple[str, ...]) -> None:
+    """Write labels and ``data.yaml``; every object exactly."""
     for split, pictures in splits.items():
         labels = folder / picture_folder(split).replace("images", "labels", 1)
         for picture in pictures:
             path = (labels / picture.name).with_suffix(".txt")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_lines(picture, lost), encoding="utf-8")
+            path.write_text(_lines(picture), encoding="utf-8")
     content: dict[str, Any] = {split: picture_folder(split) for split in splits}
     content |= {"nc": len(names), "names": dict(enumerate(names))}
     (folder / "data.yaml").write_text(
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
-    return lost
 
 
-def _lines(picture: Picture, lost: Counter[str]) -> str:
+def _lines(picture: Picture) -> str:
     lines = []
     for annotation in picture.annotations:
-        if annotation.is_crowd:
-            lost[_CROWD] += 1
-            continue
         fractions = _fractions(annotation.segmentation, picture.size)
-        if fractions is None:
-            lost[EMPTY] += 1
-            continue
         lines.append(" ".join([str(annotation.label), *(f"{v:.12g}" for v in fractions)]) + "\n")
     return "".join(lines)
 
 
-def _fractions(segmentation: Any, size: tuple[int, int]) -> list[float] | None:
-    """One polygon that is read back as the same pixels; None if there is none to draw."""
+def _fractions(segmentation: Any, size: tuple[int, int]) -> list[float]:
+    """One polygon that is read back as the same pixels."""
     mask = to_rle(segmentation, *size)
     if isinstance(segmentation, list):
         # As it is, if that works: not if parts overlap, or it goes beyond the picture.
@@ -247,7 +239,7 @@ def _fractions(segmentation: Any, size: tuple[int, int]) -> list[float] | None:
             return fractions
     outlines = trace_outlines(rle_to_crop(mask))
     loops: list[Loop] = [loop for part in outlines for loop in (part.exterior, *part.holes)]
-    return _scaled(join_loops(loops), size) if loops else None
+    return _scaled(join_loops(loops), size)
 
 
 def _scaled(polygon: NDArray[np.float64], size: tuple[int, int]) -> list[float]:
