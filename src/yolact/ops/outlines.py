@@ -31,8 +31,8 @@ class Outline:
 def trace_outlines(mask: CroppedMask) -> list[Outline]:
     """The outlines of every part of a mask, exact, without a point inside a straight side.
 
-    Exteriors run clockwise as seen on screen, holes the other way; none crosses itself. The work
-    grows with the window and the number of corners.
+    Each begins at the left end of its uppermost side and runs clockwise as seen on screen, holes
+    too; none crosses itself. The work grows with the window and the number of corners.
     """
     if not mask.bitmap.any():
         return []

@@ -101,12 +101,12 @@ def _read_sbd(root: Path, source: Path, names: list[str]) -> RawSplit:
 
     def maps(name: str) -> tuple[NDArray[np.integer[Any]], dict[int, int]]:
         path = root / "inst" / f"{name}.mat"
+        if not path.is_file():
+            raise OSError("is not there")
         try:
             truth: Any = loadmat(path)["GTinst"][0, 0]
             objects = np.asarray(truth["Segmentation"]).astype(np.int64)
             kinds = np.asarray(truth["Categories"]).ravel().tolist()
-        except FileNotFoundError as error:
-            raise OSError("is not there") from error
         except Exception as error:  # a damaged file makes the reader raise almost anything
             raise OSError(f"cannot be read: {error}") from error
         return objects, dict(enumerate(map(int, kinds), start=1))
