@@ -4,22 +4,30 @@ import json
 
 import pytest
 
+from yolact.data.formats.convert import convert
 from yolact.data.formats.read import load_split
 
 
 @pytest.fixture(scope="module")
-def converted(command, tiny_data, tmp_path_factory):
+def converted(tiny_data, tmp_path_factory):
     """The same data set in each format."""
     folder = tmp_path_factory.mktemp("formats")
-    for target in ("coco", "yolo", "labelme", "png"):
-        done = command("data", "convert", tiny_data, folder / target, "--to", target)
-        assert done.returncode == 0, done.stderr
-        assert f"COCO -> {target}: {folder / target}" in done.stdout
-        assert ("not expressed: 2 crowd regions" in done.stdout) == (target in ("yolo", "png"))
+    for target in ("yolo", "labelme", "png"):
+        convert(tiny_data, folder / target, target)
     return folder
 
 
-def test_json_says_what_came_of_it(command, converted, tmp_path):
+def test_the_command_says_what_came_of_it(command, tiny_data, tmp_path):
+    done = command("data", "convert", tiny_data, tmp_path / "x", "--to", "yolo")
+    assert done.returncode == 0, done.stderr
+    first, second, third, last = done.stdout.splitlines()
+    assert first.startswith("train: 24 pictures, ")
+    assert second.startswith("val: 12 pictures, ")
+    assert third == "not expressed: 2 crowd regions, which the format cannot mark"
+    assert last == f"COCO -> yolo: {tmp_path / 'x'}"
+
+
+def test_so_does_the_document(command, converted, tmp_path):
     done = command("data", "convert", converted / "yolo", tmp_path / "x", "--to", "png", "--json")
     document = json.loads(done.stdout)
     assert (document["from"], document["to"], document["renamed"]) == ("YOLO", "png", {})
@@ -38,7 +46,7 @@ def test_training_and_measuring(command, converted, tmp_path, target):
     assert (tmp_path / "run" / "best.safetensors").is_file()
 
 
-@pytest.mark.parametrize("target", ["yolo", "labelme", "png"])
+@pytest.mark.parametrize("target", ["labelme", "png"])
 def test_predictions_find_their_pictures(command, converted, tmp_path, target):
     """The truth itself as somebody's results: AP 1, by the ids that the reader gives."""
     truth = load_split(converted / target, "val").ground_truth
@@ -53,9 +61,7 @@ def test_predictions_find_their_pictures(command, converted, tmp_path, target):
     ("words", "code", "said"),
     [
         (("{data}", "{out}"), 2, "required: --to"),
-        (("{data}", "{out}", "--to", "voc"), 2, "cannot be written as 'voc'"),
         (("{out}", "{out}2", "--to", "yolo"), 3, "there is no data folder"),
-        (("{data}", "{data}", "--to", "yolo"), 2, "lies inside"),
     ],
 )
 def test_mistakes_get_one_sentence(command, tiny_data, tmp_path, words, code, said):
