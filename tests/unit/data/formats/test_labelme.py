@@ -102,6 +102,12 @@ def test_classes_by_name_in_all_splits_and_splits_by_folder(lay_out, seen):
     assert load_split(data, "val").class_names == ("dog", "bee", "ant")
 
 
+def test_json_of_others_is_none_of_ours(lay_out):
+    files = {"a.json": {"x": '"shapes"'}, "b.json": {"shape": []}, "c.json": "{", "d.json/e": ""}
+    with pytest.raises(DataError, match="no labels of a known format"):
+        list_splits(lay_out(files))
+
+
 @pytest.mark.parametrize("name", ["..\\pictures\\a.png", "/home/x/a.png", "other.png", None, 7])
 def test_a_picture_is_found_though_its_path_is_wrong(lay_out, seen, name):
     data = lay_out({"sub/a.json": labelled(shape(), picture=name), "sub/a.png": (4, 4)})
