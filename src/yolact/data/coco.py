@@ -85,8 +85,10 @@ def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstanc
         needs_labels: Refuse a document without annotations, as of COCO's test sets.
 
     Raises:
-        DataError: At the first thing that cannot be true, with file and object named: an unknown image or category, a duplicate id, a missing picture, a size that is not the
-            picture's, an object without box or segmentation, or with one that cannot be read.
+        DataError: At the first thing that cannot be true, with file and object named (by
+            ``origin`` where there is one): what a reader could not read, an unknown image or
+            category, a duplicate id, a missing picture, a size that is not the picture's, an object
+            without segmentation, or with one that cannot be read.
     """
     annotations, images, document = split.source, split.images, split.document
     if split.problems:
@@ -101,7 +103,7 @@ def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstanc
     by_image: dict[int, list[Annotation]] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for index, image in enumerate(document["images"]):
-        where = f"{annotations}: images[{index}]"
+        where = image.get("origin") or f"{annotations}: images[{index}]"
         image_id = _whole(image, "id", where)
         if image_id in by_image:
             raise DataError(f"{where} repeats the id {image_id}.")
@@ -109,7 +111,9 @@ def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstanc
         sizes[image_id] = _size(image, where)
         _check_picture(images / _text(image, "file_name", where), sizes[image_id], where)
     for index, annotation in enumerate(document["annotations"]):
-        where = f"{annotations}: annotations[{index}] (id {_shown(annotation.get('id'))})"
+        where = annotation.get("origin") or (
+            f"{annotations}: annotations[{index}] (id {_shown(annotation.get('id'))})"
+        )
         image_id = _whole(annotation, "image_id", where)
         category_id = _whole(annotation, "category_id", where)
         if image_id not in by_image:

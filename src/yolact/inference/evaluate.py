@@ -25,7 +25,7 @@ def evaluate(
 
     Args:
         model: From :func:`yolact.load`.
-        data: Folder in COCO format.
+        data: Folder or file in any format of docs/formats.md.
         split: Which part of it.
         batch_size: Pictures at a time through the network.
         options: As when the model is called; only ``classes`` are measured where they are given.

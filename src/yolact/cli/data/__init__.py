@@ -5,6 +5,7 @@ import importlib
 
 # verb -> (module, what it does)
 VERBS = {
+    "convert": ("yolact.cli.data.convert", "write a data set once more in another format"),
     "generate": ("yolact.cli.data.generate", "make labelled pictures of overlapping objects"),
 }
 
