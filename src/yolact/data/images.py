@@ -92,6 +92,16 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
     return (stored[::-1] if is_turned else stored), stored
 
 
+def read_orientation(path: str | os.PathLike[str]) -> int:
+    """1 … 8 as EXIF counts, from the header alone; 1 is upright.
+
+    Raises:
+        ImageError: If there is no such file or it is no picture.
+    """
+    with _opened(path, str(path)) as image:
+        return _orientation(image)
+
+
 @contextmanager
 def _opened(file: str | os.PathLike[str] | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The picture with its header read; whatever goes wrong is an ImageError."""

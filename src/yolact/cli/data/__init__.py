@@ -6,6 +6,9 @@ import importlib
 # verb -> (module, what it does)
 VERBS = {
     "generate": ("yolact.cli.data.generate", "make labelled pictures of overlapping objects"),
+    "check": ("yolact.cli.data.check", "find what is wrong with a data set, and mend a copy"),
+    "stats": ("yolact.cli.data.stats", "count pictures, objects and classes"),
+    "split": ("yolact.cli.data.split", "share pictures out to train, val and test"),
 }
 
 
