@@ -61,8 +61,14 @@ def _broken(text: str, width: int) -> list[str]:
     """The text in lines that fit, at most three."""
     font = text_font(_TEXT)
     lines = [""]
-    for letter in text:
-        if font.getlength(lines[-1] + letter) > width:
-            lines.append("")
-        lines[-1] += letter
-    return lines[:_LINES]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word:  # one alone may be too long
+            if font.getlength(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line][:_LINES]

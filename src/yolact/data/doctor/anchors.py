@@ -26,6 +26,7 @@ SIZE_EDGES = (16.0, 32.0, 64.0, 128.0, 256.0)
 _SAMPLE = 3000  # objects that scales are fitted to
 _FINENESS = 2 ** (1 / 6)  # of the scales tried
 _STRIDES_WIDE = (1.25, 8.0)  # narrower anchors answer for what their cell hardly sees
+_LEAST_GAIN = 0.002  # of what a scale adds to matches and mean IoU
 _WORTH = 0.01  # gain of recall for which new scales are suggested
 
 
@@ -83,7 +84,7 @@ def check_anchors(
         if width * height < 64 * LEAST_CELLS * _pixels_per_cell(recipe, cells):
             num_cells = int(_window(shape, recipe).map_mask(rle_to_crop(shape.rle), cells).sum())
             if num_cells < LEAST_CELLS:
-                text = f"{where} fills {num_cells} cells of the prototypes' {cells[1]}x{cells[0]}."
+                text = f"{where} fills {num_cells} of the prototypes' {cells[1]}x{cells[0]} cells."
                 findings.append(shape.labelled.finding("lost-at-prototypes", split, text))
     if not is_training or not kept:
         return None, findings
@@ -155,16 +156,17 @@ def fit_scales(
     chosen: list[list[float]] = [[] for _ in anchors.scales]
     reached = np.zeros(len(boxes))
     while any(len(level) < per_level for level in chosen):
-        # Nothing is lost by having a scale twice but the chance of another one.
-        is_open = np.array(
-            [len(chosen[i]) < per_level and s not in chosen[i] for i, s in candidates]
-        )
+        is_open = np.array([len(chosen[level]) < per_level for level, _ in candidates])
         worth = np.where(is_open, np.maximum(table, reached).mean(axis=1), -1)
         pick = int(worth.argmax())
+        if worth[pick] < reached.mean() + _LEAST_GAIN:
+            break
         level, scale = candidates[pick]
         chosen[level].append(scale)
         reached = np.maximum(reached, table[pick])
-    return tuple(tuple(sorted(level)) for level in chosen)
+    for scales, own in zip(chosen, anchors.scales, strict=True):
+        scales += own[: per_level - len(scales)]  # where more gain nothing
+    return tuple(tuple(sorted(scales)) for scales in chosen)
 
 
 def _report(boxes: Floats, iou: Floats, recipe: Recipe, model: str) -> AnchorReport:

@@ -295,10 +295,12 @@ def _unified_categories(
     splits get all classes under the ids of the first.
     """
     own = {survey.split: _entries(survey) for survey in examination.surveys}
-    for survey in examination.surveys:
-        for finding in examination.findings:
-            if finding.split == survey.split and finding.code == "duplicate-category-id":
-                changes.append(Change(survey.split, f"{finding.text} Its name was dropped."))
+    changes += [
+        Change(finding.split, f"{finding.text.split()[0]} was dropped: {finding.text}")
+        for finding in examination.findings
+        if finding.code in ("bad-field", "duplicate-category-id")
+        and finding.text.startswith("categories[")
+    ]
     if not any(finding.code == "classes-differ" for finding in examination.findings):
         return {
             split: (entries, {e["id"]: e["id"] for e in entries}) for split, entries in own.items()
@@ -328,7 +330,7 @@ def _entries(survey: Survey) -> list[dict[str, Any]]:
     for entry in survey.raw.document["categories"]:
         if not isinstance(entry, dict) or type(entry.get("id")) is not int:
             continue
-        if survey.categories.get(entry["id"]) == entry.get("name"):
+        if survey.categories.get(entry["id"], entry) == entry.get("name"):
             entries.setdefault(entry["id"], entry)
     return list(entries.values())
 

@@ -168,17 +168,21 @@ def as_edges(bbox: Box) -> Box | None:
 
 
 def fits_mask(edges: Box, shape: Shape) -> bool:
-    """Whether a box is the mask's, give or take what tools differ in."""
+    """Whether a box is the mask's, or its polygons', give or take what tools differ in."""
     size = shape.labelled.picture.size
     if shape.bounds is None or size is None:
         return False
-    height, width = size
-    clipped = np.clip(edges, 0, (width, height, width, height))
-    x1, y1, x2, y2 = shape.bounds
-    slack_x = max(EDGE_SLACK, EDGE_SLACK_SHARE * (x2 - x1))
-    slack_y = max(EDGE_SLACK, EDGE_SLACK_SHARE * (y2 - y1))
-    off = np.abs(clipped - shape.bounds)
-    return bool((off <= (slack_x, slack_y, slack_x, slack_y)).all())
+    limits = (size[1], size[0], size[1], size[0])
+    clipped = np.clip(edges, 0, limits)
+    if _is_near(clipped, np.array(shape.bounds)):
+        return True
+    segmentation = shape.labelled.entry["segmentation"]
+    if not isinstance(segmentation, list):
+        return False
+    # The tip of a thin polygon covers no pixel.
+    points = np.concatenate([np.array(polygon).reshape(-1, 2) for polygon in segmentation])
+    outline = np.concatenate((points.min(axis=0), points.max(axis=0)))
+    return _is_near(clipped, np.clip(outline, 0, limits))
 
 
 def area_fits(area: float, shape: Shape) -> bool:
@@ -287,6 +291,11 @@ def as_numbers(bbox: Any) -> Box | None:
         return None
     x, y, w, h = map(float, bbox)
     return x, y, w, h
+
+
+def _is_near(edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> bool:
+    sides = np.tile(bounds[2:] - bounds[:2], 2)
+    return bool((np.abs(edges - bounds) <= np.maximum(EDGE_SLACK, EDGE_SLACK_SHARE * sides)).all())
 
 
 def _as_bbox(edges: Box) -> list[int]:
