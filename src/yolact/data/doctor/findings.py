@@ -137,7 +137,7 @@ KINDS: dict[str, Kind] = {
         "Draw the outline again: where it winds twice, the mask has a hole.",
     ),
     "tiny-polygon": Kind(
-        "info", "parts smaller than a pixel", "Probably a slip of the mouse: remove the part."
+        "info", "parts that cover no pixel", "Probably a slip of the mouse: remove the part."
     ),
     "duplicate-object": Kind(
         "warning", "objects that are there twice", "Keep one of them, as --fix does."

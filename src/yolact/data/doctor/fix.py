@@ -261,6 +261,9 @@ class _Mending:
 
     def _explain_unread(self) -> None:
         """What never became a picture or an object."""
+        for finding in self._findings:
+            if finding.code == "unreadable-labels":
+                self._say(f"{finding.text.rstrip('.')}, so it is missing.")
         document = self._survey.raw.document
         read = {picture.index for picture in self._survey.pictures}
         objects = {labelled.index for labelled in self._survey.objects}
@@ -295,12 +298,11 @@ def _unified_categories(
     splits get all classes under the ids of the first.
     """
     own = {survey.split: _entries(survey) for survey in examination.surveys}
-    changes += [
-        Change(finding.split, f"{finding.text.split()[0]} was dropped: {finding.text}")
-        for finding in examination.findings
-        if finding.code in ("bad-field", "duplicate-category-id")
-        and finding.text.startswith("categories[")
-    ]
+    for finding in examination.findings:
+        where, _, reason = finding.text.partition(" ")
+        if where.startswith("categories["):
+            text = f"{where} was dropped: it {reason}"
+            changes.append(Change(finding.split, text))
     if not any(finding.code == "classes-differ" for finding in examination.findings):
         return {
             split: (entries, {e["id"]: e["id"] for e in entries}) for split, entries in own.items()

@@ -121,8 +121,8 @@ def check_outlines(split: str, shapes: Iterable[Shape]) -> Iterator[Finding]:
             yield labelled.finding("mask-outside", split, text)
         for number, polygon in enumerate(polygons):
             points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
-            if len(polygons) > 1 and abs(signed_area(points)) < 1:
-                text = f"{labelled.where} has a part, polygon {number}, of less than a pixel."
+            if len(polygons) > 1 and covers_nothing(points, polygon, size):
+                text = f"{labelled.where} has a part, polygon {number}, that covers no pixel."
                 yield labelled.finding("tiny-polygon", split, text)
             elif crossing_matters(points, polygon, size):
                 text = f"{labelled.where} has an outline, polygon {number}, that crosses itself."
@@ -216,6 +216,13 @@ def signed_area(points: NDArray[np.float64]) -> float:
     return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
 
 
+def covers_nothing(
+    points: NDArray[np.float64], polygon: list[float], size: tuple[int, int]
+) -> bool:
+    """Whether a polygon is too small to leave a pixel in a mask."""
+    return abs(signed_area(points)) < 1 and _pixels(polygon, size) == 0
+
+
 def crossing_matters(
     points: NDArray[np.float64], polygon: list[float], size: tuple[int, int]
 ) -> bool:
@@ -226,7 +233,7 @@ def crossing_matters(
     signed = abs(signed_area(points))
     if len(points) < 4 or distance_outside([polygon], size) > 0:
         return False
-    pixels = float(coco_mask.area(coco_mask.frPyObjects([polygon], *size))[0])
+    pixels = _pixels(polygon, size)
     length = float(np.hypot(*(points - np.roll(points, -1, axis=0)).T).sum())
     # Drawing an outline adds up to half a pixel all along it.
     if abs(pixels - signed) <= length / 2 + _CROSSING_SHARE * pixels:
@@ -291,6 +298,10 @@ def as_numbers(bbox: Any) -> Box | None:
         return None
     x, y, w, h = map(float, bbox)
     return x, y, w, h
+
+
+def _pixels(polygon: list[float], size: tuple[int, int]) -> float:
+    return float(coco_mask.area(coco_mask.frPyObjects([polygon], *size))[0])
 
 
 def _is_near(edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> bool:

@@ -65,6 +65,7 @@ def share_out(
         split = max(
             shares,
             key=lambda s: (
+                wanted_pictures[s] > 0,  # else single objects could fill one split with all
                 0.0 if category is None else round(wanted[s][category], 6),
                 wanted_pictures[s],
             ),
@@ -110,7 +111,7 @@ def _groups(images: Sequence[MergedImage], group: str | None) -> list[_Group]:
 
 
 def _keys(images: Sequence[MergedImage], group: str | None) -> list[object]:
-    """What tells the groups apart, of each picture; None-less: a picture without is alone."""
+    """What tells the groups apart, for each picture; one that has nothing is a group of its own."""
     if group is None:
         return list(range(len(images)))
     values: list[object] = [image.entry.get(group) for image in images]
