@@ -14,6 +14,8 @@ import numpy as np
 from yolact.data.doctor.merge import MergedImage
 from yolact.errors import UsageError
 
+_SLACK = 0.02  # of all pictures, by which a split may grow for the sake of its classes
+
 
 @dataclass(frozen=True)
 class _Group:
@@ -65,7 +67,8 @@ def share_out(
         split = max(
             shares,
             key=lambda s: (
-                wanted_pictures[s] > 0,  # else single objects could fill one split with all
+                # Else classes of one object each could fill one split with all pictures.
+                wanted_pictures[s] > -_SLACK * len(images),
                 0.0 if category is None else round(wanted[s][category], 6),
                 wanted_pictures[s],
             ),
