@@ -95,6 +95,16 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
     return (stored[::-1] if is_turned else stored), stored
 
 
+def read_orientation(path: str | os.PathLike[str]) -> int:
+    """1 … 8 as EXIF counts, from the header alone; 1 is upright.
+
+    Raises:
+        ImageError: If there is no such file or it is no picture.
+    """
+    with _opened(path, str(path)) as image:
+        return _orientation(image)
+
+
 @contextmanager
 def opened_picture(file: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
     """The bytes of a picture: of the file itself, or of the picture inside a file of LabelMe.
