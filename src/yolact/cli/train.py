@@ -44,6 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
+    parser.add_argument(
+        "--tracker",
+        action="extend",
+        type=_words,
+        metavar="A,B,…",
+        help="send the numbers of metrics.jsonl also to tensorboard, wandb (offline unless "
+        "WANDB_MODE says otherwise) or mlflow; none stops those of a run being resumed",
+    )
     add_device(parser)
     add_json(parser)
     settings = parser.add_argument_group(
@@ -83,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         backbone_weights=arguments.backbone_weights,
         size=arguments.size,
         device=arguments.device,
+        tracker=arguments.tracker,
         **settings,
     )
     if arguments.json:

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import lightning
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
@@ -42,6 +44,7 @@ from yolact.training.loader import ShuffledBatches, training_loader
 from yolact.training.module import YolactModule
 from yolact.training.schedule import Schedule
 from yolact.training.start import GivenWeights, Start, first_weights, read_given_weights
+from yolact.training.trackers import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
 RUN_CONFIG = "config.yaml"
@@ -86,6 +89,7 @@ def train(
     backbone_weights: str | os.PathLike[str] | None = None,
     size: int | None = None,
     device: str = "auto",
+    tracker: str | Sequence[str] | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model on a data set and write a run directory.
@@ -105,6 +109,8 @@ def train(
         backbone_weights: Start the backbone from this file of the original's instead.
         size: Side of the square network input in pixels; the model's own by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        tracker: ``tensorboard``, ``wandb``, ``mlflow``, or several of them, get the numbers of
+            ``metrics.jsonl`` too; ``none`` stops those of a resumed run.
         settings: Fields of :class:`yolact.config.training.TrainingConfig`, and ``max_detections``.
 
     Raises:
@@ -120,6 +126,8 @@ def train(
         )
     name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
     folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
+    names = tracker_names(tracker, folder if resume else None)
+    trackers = Trackers(names if rank_zero_only.rank == 0 else ())  # type: ignore[attr-defined]
     train_data = load_split(Path(data), "train")
     val_data = load_split(Path(data), "val")
     _check_classes(train_data, val_data)
@@ -162,7 +170,9 @@ def train(
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
-    return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
+    return _fit(
+        folder, recipe, metadata, network, train_data, val_data, target, trackers, resumed=state
+    )
 
 
 def _fit(
@@ -173,6 +183,7 @@ def _fit(
     train_data: CocoInstances,
     val_data: CocoInstances,
     device: torch.device,
+    trackers: Trackers,
     *,
     resumed: dict[str, Any] | None,
 ) -> Run:
@@ -205,7 +216,8 @@ def _fit(
     )
     stop = Stop()
     reporter = Reporter(log, validation, steps_per_epoch=batches.batches_per_epoch)
-    with _quiet_lightning():
+    about = _description(folder, recipe, metadata, device)
+    with _quiet_lightning(), trackers.following(log, folder, about, lambda: stop.interrupted):
         trainer = lightning.Trainer(
             accelerator=device.type,
             devices=1 if device.index is None else [device.index],
@@ -223,6 +235,17 @@ def _fit(
         )
     draw_curves(log.rows, folder / CURVES)
     return Run(folder, validation.best or validation.latest, stop.interrupted)
+
+
+def _description(
+    folder: Path, recipe: Recipe, metadata: ArtifactMetadata, device: torch.device
+) -> dict[str, Any]:
+    """What trackers keep of a run beside its numbers."""
+    origin = {key: value for key, value in metadata.provenance.items() if key != "training"}
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    best = str((folder / BEST_ARTIFACT).absolute())
+    about = {"provenance": origin, "versions": versions, "device": str(device), "best": best}
+    return recipe_to_dict(recipe) | about
 
 
 def _check_classes(train_data: CocoInstances, val_data: CocoInstances) -> None:
