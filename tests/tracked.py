@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections import defaultdict
 
 Points = dict[str, list[tuple[int, float]]]
@@ -52,6 +53,8 @@ def wandb_records(path):
             at += block - at % block
             continue
         _, length, kind = struct.unpack_from("<IHB", data, at)
+        if at + 7 + length > len(data):
+            return  # still being written
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
@@ -62,7 +65,20 @@ def wandb_records(path):
 
 
 def wandb_run(path) -> tuple[Points, dict]:
-    """Of each key its (step, value), and what the file says of the run itself."""
+    """Of each key its (step, value), and what the file says of the run itself.
+
+    W&B's own process ends the file a moment after the run is finished here.
+    """
+    deadline = time.monotonic() + 60
+    while True:
+        points, about = _wandb_run(path)
+        if "exit" in about and "status" in about["summary"]:
+            return points, about
+        assert time.monotonic() < deadline, f"{path} has no end: {about}"
+        time.sleep(0.05)
+
+
+def _wandb_run(path):
     points, about = defaultdict(list), {"config": {}, "summary": {}, "axes": {}}
     for record in wandb_records(path):
         match record.WhichOneof("record_type"):

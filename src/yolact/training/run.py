@@ -5,7 +5,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,7 @@ def train(
         )
     name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
     folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
-    names = tracker_names(tracker, folder if resume else None)
-    trackers = Trackers(names if rank_zero_only.rank == 0 else ())  # type: ignore[attr-defined]
+    trackers = Trackers(tracker_names(tracker, folder if resume else None))
     train_data = load_split(Path(data), "train")
     val_data = load_split(Path(data), "val")
     _check_classes(train_data, val_data)
@@ -217,7 +216,9 @@ def _fit(
     stop = Stop()
     reporter = Reporter(log, validation, steps_per_epoch=batches.batches_per_epoch)
     about = _description(folder, recipe, metadata, device)
-    with _quiet_lightning(), trackers.following(log, folder, about, lambda: stop.interrupted):
+    is_first_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    tracking = trackers.following(log, folder, about, lambda: stop.interrupted)
+    with _quiet_lightning(), tracking if is_first_process else nullcontext():
         trainer = lightning.Trainer(
             accelerator=device.type,
             devices=1 if device.index is None else [device.index],

@@ -75,7 +75,6 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._open = SummaryWriter
-        self._step = 0
 
     def start(
         self, folder: Path, settings: Mapping[str, Any], identity: str | None, resume_at: int
@@ -85,7 +84,8 @@ class TensorBoard:
         purge = None if identity is None else resume_at + 1
         self._writer = self._open(str(place), purge_step=purge)
         rows = "".join(f"| {key} | {value} |\n" for key, value in settings.items())
-        self._text("settings", f"| setting | value |\n|---|---|\n{rows}", resume_at)
+        self._step = resume_at
+        self._text("settings", f"| setting | value |\n|---|---|\n{rows}")
         return Start(place.name, f"tensorboard --logdir {place}")
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -97,11 +97,11 @@ class TensorBoard:
 
     def finish(self, status: Status) -> None:
         """The status is a text at the last step."""
-        self._text("status", status, self._step)
+        self._text("status", status)
         self._writer.close()
 
-    def _text(self, tag: str, text: str, step: int) -> None:
-        self._writer.add_text(tag, text, step)
+    def _text(self, tag: str, text: str) -> None:
+        self._writer.add_text(tag, text, self._step)
         self._writer.flush()
 
 
@@ -124,10 +124,11 @@ class WeightsAndBiases:
         self, folder: Path, settings: Mapping[str, Any], identity: str | None, resume_at: int
     ) -> Start:
         """Nothing is asked on a terminal unless the user wants to go online."""
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         # Otherwise W&B reports on itself to its maker, even offline.
         with _environment(WANDB_ERROR_REPORTING="false"):
             self._run = self._wandb.init(
-                mode=os.environ.get("WANDB_MODE", "offline"),
+                mode=mode,
                 dir=os.environ.get("WANDB_DIR", str(folder)),
                 project=os.environ.get("WANDB_PROJECT", _PROJECT),
                 name=os.environ.get("WANDB_NAME", folder.name),
@@ -286,9 +287,8 @@ class Trackers:
         records = read_tracked_runs(folder) if log.resume_at is not None else {}
         for record in records.values():
             record["reached"] = _last_steps(record["reached"], log.dropped)
-        if (
-            records
-        ):  # the log has forgotten what it dropped: remember, even if a tracker cannot start
+        if records:
+            # The log has forgotten what it dropped: remember that even if a tracker cannot start.
             _write_tracked_runs(folder, records)
         for name, tracker in self._idle.items():
             known = records.get(name)
