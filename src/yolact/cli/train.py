@@ -56,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures keep their aspect inside the network input; else they are stretched to it",
     )
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
+    parser.add_argument(
+        "--tracker",
+        action="extend",
+        type=_words,
+        metavar="A,B,…",
+        help="send the numbers of metrics.jsonl also to tensorboard, wandb (offline unless "
+        "WANDB_MODE says otherwise) or mlflow; none stops those of a run being resumed",
+    )
     add_device(parser)
     add_json(parser)
     settings = parser.add_argument_group(
@@ -97,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size,
         letterbox=arguments.letterbox,
         device=arguments.device,
+        tracker=arguments.tracker,
         **settings,
     )
     if arguments.json:

@@ -39,9 +39,13 @@ class MetricsLog:
         """Start a new log, or go on with one: lines after step ``resume_at`` are dropped."""
         self._path = folder / METRICS_LOG
         self._table = folder / METRICS_TABLE
-        self.rows: list[dict[str, Any]] = []
-        if resume_at is not None and self._path.is_file():
-            self.rows = [row for row in read_metrics(self._path) if row["step"] <= resume_at]
+        self.resume_at = resume_at
+        before = read_metrics(self._path) if resume_at is not None and self._path.is_file() else []
+        self.rows = [row for row in before if row["step"] <= (resume_at or 0)]
+        self.dropped = before[len(self.rows) :]
+        """What an earlier part of the run logged after the checkpoint."""
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        """Called with every row that is added."""
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: dict[str, Any]) -> None:
@@ -49,6 +53,8 @@ class MetricsLog:
         self.rows.append(row)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        for listener in self.listeners:
+            listener(row)
 
     def write_table(self) -> None:
         """Bring ``metrics.csv`` up to date."""

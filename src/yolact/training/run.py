@@ -2,9 +2,10 @@
 
 import logging
 import os
+import platform
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import lightning
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
 from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
@@ -53,6 +55,7 @@ from yolact.training.module import YolactModule
 from yolact.training.precision import check_precision
 from yolact.training.schedule import Schedule
 from yolact.training.start import GivenWeights, Start, first_weights, read_given_weights
+from yolact.training.trackers import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
 RUN_CONFIG = "config.yaml"
@@ -97,6 +100,7 @@ def train(
     size: int | str | None = None,
     letterbox: bool | None = None,
     device: str = "auto",
+    tracker: str | Sequence[str] | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model on a data set and write a run directory.
@@ -119,6 +123,8 @@ def train(
         letterbox: Pictures keep their aspect inside the input, instead of being stretched to it;
             as the model has it by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        tracker: ``tensorboard``, ``wandb``, ``mlflow``, or several of them, get the numbers of
+            ``metrics.jsonl`` too; ``none`` stops those of a resumed run.
         settings: Fields of :class:`yolact.config.training.TrainingConfig`; ``max_detections``; and
             ``recipe``, which replaces the model's own way of training: ``original``, ``modern``, or a
             YAML file without ``base``. The other settings win over it.
@@ -136,6 +142,7 @@ def train(
         )
     name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
     folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
+    trackers = Trackers(tracker_names(tracker, folder if resume else None))
     train_data = load_split(Path(data), "train")
     val_data = load_split(Path(data), "val")
     _check_classes(train_data, val_data)
@@ -178,7 +185,9 @@ def train(
             "Take another batch_size, or a smaller accumulate."
         )
     check_precision(recipe.training.precision, target, recipe.model.image_size)
-    return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
+    return _fit(
+        folder, recipe, metadata, network, train_data, val_data, target, trackers, resumed=state
+    )
 
 
 def _fit(
@@ -189,6 +198,7 @@ def _fit(
     train_data: CocoInstances,
     val_data: CocoInstances,
     device: torch.device,
+    trackers: Trackers,
     *,
     resumed: dict[str, Any] | None,
 ) -> Run:
@@ -230,11 +240,15 @@ def _fit(
     )
     stop = Stop(validation)
     reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
+    about = _description(folder, recipe, metadata, device)
+    is_first_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    tracking = trackers.following(log, folder, about, lambda: stop.interrupted)
     with (
         _quiet_lightning(),
         stop.listening(),
         explained_errors(),
         deterministic_operations(config.deterministic),
+        tracking if is_first_process else nullcontext(),
     ):
         trainer = lightning.Trainer(
             accelerator=device.type,
@@ -253,6 +267,17 @@ def _fit(
         )
     draw_curves(log.rows, folder / CURVES)
     return Run(folder, validation.best, stop.interrupted)
+
+
+def _description(
+    folder: Path, recipe: Recipe, metadata: ArtifactMetadata, device: torch.device
+) -> dict[str, Any]:
+    """What trackers keep of a run beside its numbers."""
+    origin = {key: value for key, value in metadata.provenance.items() if key != "training"}
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    best = str((folder / BEST_ARTIFACT).absolute())
+    about = {"provenance": origin, "versions": versions, "device": str(device), "best": best}
+    return recipe_to_dict(recipe) | about
 
 
 def _check_classes(train_data: CocoInstances, val_data: CocoInstances) -> None:
