@@ -45,6 +45,9 @@ class YolactCriterion(nn.Module):
         targets: tuple[Target, ...],
         anchors: Tensor,
         mask_scorer: Callable[[Tensor], Tensor] | None = None,
+        *,
+        num_positives: Tensor | None = None,
+        num_images: int | None = None,
     ) -> dict[str, Tensor]:
         """The weighted terms as scalars; the loss to minimise is their plain sum.
 
@@ -54,6 +57,8 @@ class YolactCriterion(nn.Module):
             anchors: (A, 4) cx cy w h.
             mask_scorer: Cropped soft masks (n, h, w) -> IoU predicted for every class (n, C), of a
                 model that judges its masks.
+            num_positives: Of the whole step, if this batch is a part of one; the divisor.
+            num_images: Likewise.
         """
         objects = [_without_crowds(target) for target in targets]
         assignments = [
@@ -61,7 +66,7 @@ class YolactCriterion(nn.Module):
         ]
         is_positive = torch.stack([a.is_positive for a in assignments])
         is_ignored = torch.stack([a.is_ignored for a in assignments])
-        num_positives = is_positive.sum().clamp(min=1)
+        num_positives = (is_positive.sum() if num_positives is None else num_positives).clamp(min=1)
 
         box = predictions.box_offsets.sum() * 0
         # Zero, unless the network diverged: then NaN, so that training skips the step.
@@ -95,12 +100,20 @@ class YolactCriterion(nn.Module):
             "box": self.config.box_weight * box / num_positives,
             "class": self.config.class_weight * classes / num_positives,
             "mask": self.config.mask_weight * mask / num_positives,
-            "semantic": self.config.semantic_weight * semantic / len(targets),
+            "semantic": self.config.semantic_weight * semantic / (num_images or len(targets)),
         }
         if mask_scorer is not None:
             iou = _judge(judged, predictions.prototypes, mask_scorer)
             losses["mask_iou"] = self.config.mask_iou_weight * iou / num_positives
         return losses
+
+    def count_positives(self, targets: tuple[Target, ...], anchors: Tensor) -> Tensor:
+        """Number of positives of these targets, a scalar."""
+        counts = [
+            self._match(anchors, target, _without_crowds(target)).is_positive.sum()
+            for target in targets
+        ]
+        return torch.stack(counts).sum()
 
     def _match(self, anchors: Tensor, target: Target, objects: Target) -> AnchorAssignment:
         return match_anchors(

@@ -22,6 +22,7 @@ from yolact.evaluation.coco import Metrics
 from yolact.files import replacing, write_text
 from yolact.inference.load import BEST_ARTIFACT
 from yolact.training.module import YolactModule
+from yolact.training.processes import any_of, of_first
 
 LAST_CHECKPOINT = "last.ckpt"
 METRICS_LOG = "metrics.jsonl"
@@ -34,20 +35,26 @@ _SAVE_EVERY_SECONDS = 120.0
 class MetricsLog:
     """``metrics.jsonl``, one line per event, and the same as a table in ``metrics.csv``."""
 
-    def __init__(self, folder: Path, *, resume_at: int | None = None) -> None:
-        """Start a new log, or go on with one: lines after step ``resume_at`` are dropped."""
+    def __init__(self, folder: Path, *, resume_at: int | None = None, writes: bool = True) -> None:
+        """Start a new log, or go on with one: lines after step ``resume_at`` are dropped.
+
+        Of several processes one writes it; the others keep the rows to themselves.
+        """
+        self._writes = writes
         self._path = folder / METRICS_LOG
         self._table = folder / METRICS_TABLE
         self.rows: list[dict[str, Any]] = []
         if resume_at is not None and self._path.is_file():
             self.rows = [row for row in read_metrics(self._path) if row["step"] <= resume_at]
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        if writes:
+            write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one event; ``step`` is among its keys."""
         self.rows.append(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._writes:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
     def write_table(self) -> None:
         """Bring ``metrics.csv`` up to date."""
@@ -56,7 +63,8 @@ class MetricsLog:
         writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(self._table, text.getvalue())
+        if self._writes:
+            write_text(self._table, text.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -82,7 +90,10 @@ class Validation(lightning.Callback):
         times: int,
         best_ap: float = -1.0,
     ) -> None:
-        """``evaluate`` measures the module's network as it is; ``best_ap`` is that of a resumed run."""
+        """``evaluate`` measures the module's network as it is; ``best_ap`` is that of a resumed run.
+
+        Of several processes all evaluate, and get the same numbers.
+        """
         self._evaluate = evaluate
         self._folder = folder
         self._log = log
@@ -122,23 +133,23 @@ class Validation(lightning.Callback):
 
     def _validate(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, YolactModule)
-        if trainer.is_global_zero:
-            module.eval()
-            metrics = self._evaluate()
-            module.train()
-            self.latest = metrics
-            self._log.add(
-                {
-                    "step": module.batches_done,
-                    "seconds": round(module.seconds, 2),
-                    **{f"mask/{k}": v for k, v in metrics.to_dict()["mask"].items()},
-                    **{f"box/{k}": v for k, v in metrics.to_dict()["box"].items()},
-                }
-            )
-            self._log.write_table()
-            ap = metrics.mask.ap or 0.0
-            if ap > self.best_ap:
-                self.best_ap, self.best = ap, metrics
+        module.eval()
+        metrics = self._evaluate()
+        module.train()
+        self.latest = metrics
+        self._log.add(
+            {
+                "step": module.batches_done,
+                "seconds": round(module.seconds, 2),
+                **{f"mask/{k}": v for k, v in metrics.to_dict()["mask"].items()},
+                **{f"box/{k}": v for k, v in metrics.to_dict()["box"].items()},
+            }
+        )
+        self._log.write_table()
+        ap = metrics.mask.ap or 0.0
+        if ap > self.best_ap:
+            self.best_ap, self.best = ap, metrics
+            if trainer.is_global_zero:
                 write_artifact(
                     self._folder / BEST_ARTIFACT, module.model.state_dict(), module.metadata
                 )
@@ -176,7 +187,7 @@ class Checkpoints(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Save now and then."""
-        if time.monotonic() - self._saved >= _SAVE_EVERY_SECONDS:
+        if of_first(time.monotonic() - self._saved) >= _SAVE_EVERY_SECONDS:
             self._save(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -184,8 +195,11 @@ class Checkpoints(lightning.Callback):
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        with replacing(self._path) as temporary:
-            trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            with replacing(self._path) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:  # Lightning wants every process to take part, but lets the first one write
+            trainer.save_checkpoint(self._path)
         self._saved = time.monotonic()
 
 
@@ -219,6 +233,7 @@ class Stop(lightning.Callback):
     ) -> None:
         """Tell Lightning to stop."""
         assert isinstance(module, YolactModule)
+        self.interrupted = any_of(self.interrupted)  # all processes stop after the same step
         if self.interrupted or module.progress >= 1:
             trainer.should_stop = True
 

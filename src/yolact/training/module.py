@@ -15,6 +15,7 @@ from yolact.errors import YolactError
 from yolact.losses.criterion import YolactCriterion
 from yolact.model.yolact import Yolact
 from yolact.structures import Batch, Target
+from yolact.training.processes import gathered, of_first, total
 from yolact.training.schedule import Schedule
 
 _MAX_SKIPS_IN_A_ROW = 50
@@ -53,14 +54,11 @@ class YolactModule(lightning.LightningModule):
         self.skipped: list[tuple[int, tuple[int, ...]]] = []
         """(batches done, image ids) of every step that was skipped."""
         self.batches_done = 0
+        self.seconds = 0.0
+        """Training time until the end of the latest step, earlier parts of a resumed run included."""
         self._skips_in_a_row = 0
         self._seconds_before = 0.0
         self._started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Training time so far, earlier parts of a resumed run included."""
-        return self._seconds_before + time.monotonic() - self._started
 
     @property
     def progress(self) -> float:
@@ -105,29 +103,43 @@ class YolactModule(lightning.LightningModule):
 
         images = batch.images.contiguous(memory_format=torch.channels_last)
         predictions = self.model(images, with_semantics=True)
-        self.losses = self.criterion(
-            predictions, batch.targets, self.model.anchors, self.model.mask_scorer
+        anchors, processes = self.model.anchors, self.trainer.world_size
+        losses = self.criterion(
+            predictions,
+            batch.targets,
+            anchors,
+            self.model.mask_scorer,
+            num_positives=self._whole_step(self.criterion.count_positives(batch.targets, anchors)),
+            num_images=len(batch.targets) * processes,
         )
-        total = torch.stack(list(self.losses.values())).sum()
         optimizer.zero_grad()
-        self.manual_backward(total)
+        # Gradients are averaged over the processes, and are to be summed.
+        self.manual_backward(torch.stack(list(losses.values())).sum() * processes)
+        terms = self._whole_step(torch.stack(list(losses.values())))
+        self.losses = dict(zip(losses, terms, strict=True))
+        whole = terms.sum()
         limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         self.gradient_norm = float(norm)
-        if math.isfinite(self.gradient_norm) and bool(torch.isfinite(total)):
+        if math.isfinite(self.gradient_norm) and bool(torch.isfinite(whole)):
             optimizer.step()
             self._skips_in_a_row = 0
         else:
-            self._skip(batch)
+            self._skip(gathered(batch.image_ids))
         self.batches_done += 1
+        self.seconds = of_first(self._seconds_before + time.monotonic() - self._started)
 
-    def _skip(self, batch: Batch) -> None:
-        self.skipped.append((self.batches_done, batch.image_ids))
+    def _whole_step(self, counts: Tensor) -> Tensor:
+        """The sum over all processes."""
+        return total(counts)
+
+    def _skip(self, image_ids: tuple[int, ...]) -> None:
+        self.skipped.append((self.batches_done, image_ids))
         self._skips_in_a_row += 1
         if self._skips_in_a_row >= _MAX_SKIPS_IN_A_ROW:
             raise YolactError(
                 f"training stopped: {_MAX_SKIPS_IN_A_ROW} steps in a row had a loss or gradient "
-                f"that is not finite, the last with images {list(batch.image_ids)}; "
+                f"that is not finite, the last with images {list(image_ids)}; "
                 "a lower learning rate usually helps."
             )
 
@@ -160,7 +172,7 @@ class YolactModule(lightning.LightningModule):
         """Take up the count and the clock where they were."""
         state = checkpoint["yolact"]
         self.batches_done = state["batches_done"]
-        self._seconds_before = state["seconds"]
+        self._seconds_before = self.seconds = state["seconds"]
         self.skipped = [(step, tuple(ids)) for step, ids in state["skipped"]]
         torch.set_rng_state(state["random_state"])
 
