@@ -110,8 +110,8 @@ def test_non_finite_steps_are_skipped_counted_and_named(
     original = module.YolactCriterion.forward
     calls = []
 
-    def poisoned(self, *arguments):
-        losses = original(self, *arguments)
+    def poisoned(self, *arguments, **counts):
+        losses = original(self, *arguments, **counts)
         calls.append(1)
         return {k: v * float("nan") for k, v in losses.items()} if len(calls) == 2 else losses
 
@@ -134,7 +134,7 @@ def test_training_that_only_skips_stops_with_a_sentence(
     monkeypatch.setattr(
         module.YolactCriterion,
         "forward",
-        lambda self, p, *_: {"box": p.box_offsets.sum() * float("inf")},
+        lambda self, p, *_, **__: {"box": p.box_offsets.sum() * float("inf")},
     )
     with pytest.raises(YolactError, match="3 steps in a row"):
         train(tiny_data, out=tmp_path / "run", **tiny_settings | {"steps": 20})
