@@ -1,5 +1,6 @@
 """Several processes train like one: real ones, on the CPU."""
 
+import contextlib
 import json
 import os
 import re
@@ -41,14 +42,14 @@ SETTINGS = {
 }
 
 
-def start(*words, **options):
+def start(*words):
     return subprocess.Popen(
         [sys.executable, *map(str, words)],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        start_new_session=True,
     )
 
 
@@ -56,7 +57,9 @@ def finish(process):
     try:
         return (*process.communicate(timeout=240), process.returncode)
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ def test_torchrun_resumes_what_one_process_began(tiny_data, tmp_path):
     out = tmp_path / "run"
     train(tiny_data, **SETTINGS | {"size": 64, "out": out, "epochs": 0.5, "validations": 1})
     torchrun = start(
-        "-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", 0,
+        "-m", "torch.distributed.run", "--nproc-per-node", 2, "--standalone",
         "-m", "yolact", "train", tiny_data, "--out", out, "--resume", "--epochs", 1, "--json",
         "--device", "cpu",
     )  # fmt: skip
@@ -167,7 +170,6 @@ def test_a_signal_stops_all_after_the_same_step(tiny_data, tmp_path):
     process = start(
         "-m", "yolact", "train", tiny_data, "--out", out, "--size", 64, "--batch-size", 4,
         "--steps", 4000, "--workers", 0, "--device", "cpu", "--devices", 2,
-        start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 200
     while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text():
