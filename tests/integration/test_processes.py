@@ -161,7 +161,8 @@ def test_an_error_in_one_process_ends_all_with_its_sentence(tiny_data, tmp_path)
     )  # fmt: skip
     _, stderr, code = finish(process)
     assert code == 3, stderr
-    (line,) = stderr.splitlines()
+    assert len(stderr.splitlines()) == 1, stderr
+    line = stderr
     assert re.match(r"yolact: .*broken\.jpg cannot be read as a picture: ", line)
 
 

@@ -276,7 +276,7 @@ def _launch(work: Work[T], wanted: Processes, device: str) -> T:
                 process: BaseProcess = context.Process(
                     target=_child, args=(work, wanted, device, variables, sender)
                 )
-                with _deaf_to_interrupts():
+                with _deaf_to_interrupts(), _no_word_about_semaphores():
                     process.start()
                 sender.close()
                 children.append((process, receiver))
@@ -415,3 +415,18 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _no_word_about_semaphores() -> Iterator[None]:
+    """Python, started here, tidies up after processes that had to be killed, and says nothing."""
+    name = "PYTHONWARNINGS"
+    before = os.environ.get(name)
+    os.environ[name] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
