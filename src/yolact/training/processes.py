@@ -287,8 +287,10 @@ def _launch(work: Work[T], wanted: Processes, device: str) -> T:
                 raise KeyboardInterrupt from None
             raise
         finally:
+            patience = time.monotonic() + _LAST_WORDS_SECONDS
             for process, _ in children:
-                process.kill()  # those that have ended do not mind; the others cannot go on
+                process.join(max(patience - time.monotonic(), 0.0))
+                process.kill()  # one that still waits for another cannot go on
                 process.join()
 
 
@@ -337,6 +339,8 @@ def _child(
         if not isinstance(error, YolactError | OSError):
             error.add_note(traceback.format_exc())
         answer.send((None, error))
+        for worker in multiprocessing.active_children():
+            worker.kill()
         os._exit(1)  # others may never answer, so that an orderly end could wait for ever
 
 
