@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -192,6 +192,14 @@ class CocoEvaluator:
         )
         self._check(found, where)
         self._found[image_id] = found
+
+    def pool(self, gather: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
+        """Take over what the evaluators of other processes have been given.
+
+        Args:
+            gather: The tuples of all processes, joined; called in each of them.
+        """
+        self._found = dict(gather(tuple(self._found.items())))
 
     def compute(self) -> Metrics:
         """Metrics of everything added so far; images without detections count as missed."""

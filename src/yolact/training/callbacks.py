@@ -22,6 +22,7 @@ from yolact.evaluation.coco import Metrics
 from yolact.files import replacing, write_text
 from yolact.inference.load import BEST_ARTIFACT
 from yolact.training.module import YolactModule
+from yolact.training.processes import any_of, of_first
 
 LAST_CHECKPOINT = "last.ckpt"
 METRICS_LOG = "metrics.jsonl"
@@ -35,8 +36,12 @@ _SAVE_EVERY_SECONDS = 120.0
 class MetricsLog:
     """``metrics.jsonl``, one line per event, and the same as a table in ``metrics.csv``."""
 
-    def __init__(self, folder: Path, *, resume_at: int | None = None) -> None:
-        """Start a new log, or go on with one: lines after step ``resume_at`` are dropped."""
+    def __init__(self, folder: Path, *, resume_at: int | None = None, writes: bool = True) -> None:
+        """Start a new log, or go on with one: lines after step ``resume_at`` are dropped.
+
+        Of several processes one writes it; the others keep the rows to themselves.
+        """
+        self._writes = writes
         self._path = folder / METRICS_LOG
         self._table = folder / METRICS_TABLE
         self.resume_at = resume_at
@@ -46,13 +51,15 @@ class MetricsLog:
         """What an earlier part of the run logged after the checkpoint."""
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         """Called with every row that is added."""
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        if writes:
+            write_text(self._path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: dict[str, Any]) -> None:
         """Append one event; ``step`` is among its keys."""
         self.rows.append(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if self._writes:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
         for listener in self.listeners:
             listener(row)
 
@@ -63,7 +70,8 @@ class MetricsLog:
         writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(self._table, text.getvalue())
+        if self._writes:
+            write_text(self._table, text.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -93,7 +101,8 @@ class Validation(lightning.Callback):
     ) -> None:
         """``evaluate`` measures the network that the module keeps.
 
-        After ``patience`` validations in a row without a better mask AP the run is to end.
+        After ``patience`` validations in a row without a better mask AP the run is to end. Of
+        several processes all evaluate, and get the same numbers.
         """
         self._evaluate = evaluate
         self._folder = folder
@@ -211,7 +220,7 @@ class Checkpoints(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Save now and then."""
-        if time.monotonic() - self._saved >= _SAVE_EVERY_SECONDS:
+        if of_first(time.monotonic() - self._saved) >= _SAVE_EVERY_SECONDS:
             self._save(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -219,8 +228,11 @@ class Checkpoints(lightning.Callback):
         self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        with replacing(self._path) as temporary:
-            trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            with replacing(self._path) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:  # Lightning wants every process to take part, but lets the first one write
+            trainer.save_checkpoint(self._path)
         self._saved = time.monotonic()
 
 
@@ -271,6 +283,7 @@ class Stop(lightning.Callback):
         """Tell Lightning to stop."""
         assert isinstance(module, YolactModule)
         self.finished = module.progress >= 1 or self._validation.gave_up
+        self._signalled = any_of(self._signalled)  # all processes stop after the same step
         if self.finished or self._signalled:
             trainer.should_stop = True
 

@@ -19,6 +19,7 @@ from yolact.model.yolact import Yolact
 from yolact.structures import Batch, Target
 from yolact.training.average import MovingAverage, Statistics
 from yolact.training.precision import Precision
+from yolact.training.processes import gathered, of_first, total
 from yolact.training.schedule import Schedule
 
 _MAX_SKIPS_IN_A_ROW = 50
@@ -131,10 +132,10 @@ class YolactModule(lightning.LightningModule):
             self._skips_in_a_row = 0
         else:
             statistics.restore()
-            self._skip(attempt.suspects)
+            self._skip(gathered(attempt.suspects))
         self._precision.end_step(taken=attempt.is_finite)
         self.batches_done += 1
-        self.seconds = self._seconds_before + time.monotonic() - self._started
+        self.seconds = of_first(self._seconds_before + time.monotonic() - self._started)
 
     def _attempt(self, optimizer: LightningOptimizer, parts: Sequence[Batch]) -> "_Attempt":
         """Forward and backward; leaves the gradient of the whole step, clipped."""
@@ -170,17 +171,23 @@ class YolactModule(lightning.LightningModule):
         limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         sums = [terms.sum() for terms in (*of_parts, whole)]
-        *totals, total, self.gradient_norm = torch.stack([*sums, norm]).tolist()
-        faulty = [p for p, value in zip(parts, totals, strict=True) if not math.isfinite(value)]
+        *losses_of_parts, loss, self.gradient_norm = torch.stack([*sums, norm]).tolist()
+        suspects = list(parts)
+        if not math.isfinite(loss):  # the parts of another process may be at fault
+            suspects = [
+                part
+                for part, value in zip(parts, losses_of_parts, strict=True)
+                if not math.isfinite(value)
+            ]
         return _Attempt(
-            loss_is_finite=math.isfinite(total),
+            loss_is_finite=math.isfinite(loss),
             gradient_is_finite=math.isfinite(self.gradient_norm),
-            suspects=tuple(i for part in faulty or parts for i in part.image_ids),
+            suspects=tuple(i for part in suspects for i in part.image_ids),
         )
 
     def _whole_step(self, counts: Tensor) -> Tensor:
         """Sums over all processes."""
-        return counts
+        return total(counts)
 
     def _skip(self, image_ids: tuple[int, ...]) -> None:
         self.losses = {}

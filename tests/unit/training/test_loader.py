@@ -5,8 +5,8 @@ import pytest
 from yolact.training.loader import ShuffledBatches
 
 
-def first(number, images, size, seed=0, start=0):
-    batches = ShuffledBatches(images, size, seed)
+def first(number, images, size, seed=0, start=0, **share):
+    batches = ShuffledBatches(images, size, seed, **share)
     batches.start = start
     return list(islice(batches, number))
 
@@ -41,3 +41,14 @@ def test_closing_is_a_matter_of_the_batch_number():
     assert flags == [{False}] * 5 + [{True}] * 4
     batches.start = 4
     assert [batch[0].closing for batch in islice(batches, 3)] == [False, True, True]
+
+
+@pytest.mark.parametrize(("images", "size", "processes"), [(13, 4, 2), (40, 12, 3), (6, 8, 2)])
+def test_the_shares_of_all_processes_are_the_batch_of_one(images, size, processes):
+    shares = [
+        first(9, images, size, start=2, rank=rank, world_size=processes)
+        for rank in range(processes)
+    ]
+    for whole, *parts in zip(first(9, images, size, start=2), *shares, strict=True):
+        assert [index for part in parts for index in part] == whole
+        assert len({len(part) for part in parts}) == 1
