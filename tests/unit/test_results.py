@@ -406,7 +406,12 @@ class TestLetterbox:
 
     @settings(deadline=None, max_examples=60)
     @given(
-        boxes=st.lists(st.tuples(*[st.floats(-0.5, 1.5, width=32)] * 4), min_size=1, max_size=3),
+        # Of few digits: adding a cell in float32 and in float64 must not differ.
+        boxes=st.lists(
+            st.tuples(*[st.integers(-512, 1536).map(lambda n: n / 1024)] * 4),
+            min_size=1,
+            max_size=3,
+        ),
         picture=st.tuples(st.integers(1, 40), st.integers(1, 40)),
         network=st.sampled_from([(64, 64), (192, 320), (97, 65)]),
         seed=st.integers(0, 3),

@@ -23,7 +23,7 @@ from yolact.training.callbacks import LAST_CHECKPOINT
 from yolact.training.loader import ShuffledBatches
 from yolact.training.precision import check_precision
 from yolact.training.processes import Processes
-from yolact.training.recipes import DEFAULT_MODEL, new_recipe, resumed_recipe, settled
+from yolact.training.recipes import DEFAULT_MODEL, new_recipe, resumed_recipe, run_folder, settled
 from yolact.training.schedule import Schedule
 from yolact.training.start import first_weights, read_given_weights
 
@@ -76,8 +76,7 @@ def prepare(
         del settings["batch_size"]
         if device.type != "cuda":
             raise UsageError("batch_size auto is for GPUs: give a number of images.")
-    name = "fine-tuned" if weights is not None else DEFAULT_MODEL
-    folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
+    folder = run_folder(out, model, weights)
     train_data = load_split(Path(data), "train")
     val_data = load_split(Path(data), "val")
     _check_classes(train_data, val_data)

@@ -1,5 +1,6 @@
 """The recipe of a run: a new one from what the user says, or a resumed run's own."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ DEFAULT_MODEL = "yolact-nano"
 _FREEZE_BELOW = 6  # images in a forward pass (spec 5.6)
 # What a resumed run keeps: the states of optimizer and average are of these weights alone.
 _UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm", "ema_decay")
+
+
+def run_folder(
+    out: str | os.PathLike[str] | None,
+    model: str | None,
+    weights: str | os.PathLike[str] | None,
+) -> Path:
+    """Where a run is written: ``out``, or a folder in ``runs`` that is named after what it begins with."""
+    if out is not None:
+        return Path(out)
+    return (
+        Path("runs") / Path(model or ("fine-tuned" if weights is not None else DEFAULT_MODEL)).stem
+    )
 
 
 def new_recipe(

@@ -43,7 +43,7 @@ from yolact.training.processes import (
     take_from_first,
     wait_for_all,
 )
-from yolact.training.recipes import RUN_CONFIG
+from yolact.training.recipes import RUN_CONFIG, run_folder
 from yolact.training.schedule import Schedule
 from yolact.training.trackers import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
@@ -135,22 +135,17 @@ def train(
         backbone_weights=backbone_weights,
         size=size,
         letterbox=letterbox,
-        tracker=tracker,
+        tracked_by=tracker_names(tracker, run_folder(out, model, weights) if resume else None),
         **settings,
     )
     return run_together(work, device=device, devices=devices, nodes=nodes)
 
 
 def _train(
-    processes: Processes,
-    device: torch.device,
-    *,
-    tracker: str | Sequence[str] | None,
-    **arguments: Any,
+    processes: Processes, device: torch.device, *, tracked_by: tuple[str, ...], **arguments: Any
 ) -> Run:
+    trackers = Trackers(tracked_by) if processes.is_first else None
     prepared = prepare(processes, device, **arguments)
-    before = None if prepared.resumed is None else prepared.folder
-    trackers = Trackers(tracker_names(tracker, before)) if processes.is_first else None
     wait_for_all()  # what is wrong for one of them comes up before the first one writes
     return fit(prepared, processes, device, trackers)
 

@@ -39,9 +39,9 @@ def test_no_time_is_no_duration():
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"gradient_clip": 0.0}, "gradient_clip must be positive"),
         ({"validations": 0}, "validations must be positive"),
-        ({"mosaic": 1.5}, "mosaic must be from 0 to 1, not 1.5"),
-        ({"copy_paste": -0.1}, "copy_paste must be from 0 to 1"),
-        ({"closing": 2.0}, "closing must be from 0 to 1"),
+        ({"mosaic": 1.5}, "mosaic must lie in"),
+        ({"copy_paste": -0.1}, "copy_paste must lie in"),
+        ({"closing": 2.0}, "closing must lie in"),
         ({"workers": -1}, "workers must not be negative"),
         ({"max_time": "10 minutes"}, "HH:MM:SS"),
         (
