@@ -63,7 +63,7 @@ def test_every_public_name_can_be_imported():
         (("train", "{data}", "--model", "yolact-huge"), 2, "no model is called 'yolact-huge'"),
         (("train", "{data}", "--recipe", "modrn"), 2, "no training recipe is called 'modrn'"),
         (("train", "{data}", "--recipe", "gone.yaml"), 2, "there is no recipe file gone.yaml"),
-        (("train", "{data}", "--mosaic", "7"), 2, "mosaic must be from 0 to 1, not 7.0"),
+        (("train", "{data}", "--mosaic", "7"), 2, "mosaic must lie in [0, 1], not 7.0"),
         (("train", "{data}", "--batch-size", "0"), 2, "batch_size must be positive"),
         (("train", "{data}", "--max-time", "soon"), 2, "HH:MM:SS"),
         (("data", "generate", "{data}"), 2, "not an empty folder"),

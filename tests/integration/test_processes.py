@@ -23,7 +23,7 @@ import json, sys
 from yolact.training import callbacks
 from yolact.training.run import train
 
-callbacks._LOG_EVERY_SECONDS = 0.0
+callbacks._ROW_EVERY_STEPS = 1
 if __name__ == "__main__":
     run = train(**json.loads(sys.argv[1]))
     print(run.metrics.num_images, run.metrics.num_detections)
@@ -99,7 +99,7 @@ def test_two_processes_train_like_one(uneven_data, recipe, tmp_path, monkeypatch
     script = tmp_path / "script.py"
     script.write_text(EVERY_STEP)
     two = start(script, json.dumps(settings | {"out": str(tmp_path / "two"), "devices": 2}))
-    monkeypatch.setattr(callbacks, "_LOG_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "_ROW_EVERY_STEPS", 1)
     run = train(**settings, out=tmp_path / "one")
     stdout, stderr, code = finish(two)
     assert code == 0, stderr
@@ -215,7 +215,7 @@ class TestRefusals:
             batch_size=100, **given,
         )  # fmt: skip
         self.refused(
-            monkeypatch, "at least two images per step, in each process", devices=4, batch_size=4,
+            monkeypatch, "at least two images at once, in each process", devices=4, batch_size=4,
             freeze_batch_norm=False, **given,
         )  # fmt: skip
 

@@ -106,7 +106,7 @@ def test_command_writes_three_and_talks_to_nobody(outside, tiny_data, tmp_path, 
 def test_an_interrupted_run_goes_on_in_the_same_trackers(
     tiny_data, tiny_settings, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(callbacks, "_LOG_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "_ROW_EVERY_STEPS", 1)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     original = callbacks.Stop.on_train_batch_end
 

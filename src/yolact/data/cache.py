@@ -6,6 +6,7 @@ decodes it and leaves it there. The object itself holds nothing but numbers, so 
 workers however they are started.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -59,7 +60,7 @@ class ImageCache:
             ImageError: If it is not there yet and its file cannot be decoded.
         """
         shape, start = self._shapes[position], int(self._starts[position])
-        with self._path.open("rb") as file:
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
             file.seek(position)
             if file.read(1) == b"\1":
                 return np.asarray(
@@ -69,6 +70,10 @@ class ImageCache:
         if picture.shape == shape:
             self._keep(position, start, picture)
         return picture
+
+    def remove(self) -> None:
+        """Delete the file now; a picture that is still asked for is decoded."""
+        _remove(self._path, os.getpid())
 
     def _keep(self, position: int, start: int, picture: NDArray[np.uint8]) -> None:
         # Unbuffered, and the byte last: whoever sees it, sees the pixels.

@@ -116,8 +116,8 @@ def prepare(
         recipe = replace(recipe, training=settled(recipe.training, start, images_at_once=images))
     if recipe.model.block == "light" and not recipe.training.freeze_batch_norm and images < 2:
         raise UsageError(
-            "a model with light blocks needs at least two images per step, in each process and part: "
-            "batch norm."
+            "a model with light blocks needs at least two images at once, in each process and part: "
+            "batch norm. Take another batch_size, or a smaller accumulate."
         )
     check_precision(recipe.training.precision, device, recipe.model.image_size)
     if state is not None:

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -211,6 +211,7 @@ def fit(
     about = _description(folder, recipe, prepared.metadata, device)
     with (
         quiet_lightning(),
+        closing(samples),
         stop.listening(),
         explained_errors(),
         deterministic_operations(config.deterministic),
