@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_in_the_same_trackers(
     original = callbacks.Stop.on_train_batch_end
 
     def interrupting(self, trainer, lightning_module, *rest):
-        self.interrupted = lightning_module.batches_done == 3
+        self._signalled = lightning_module.batches_done == 3
         original(self, trainer, lightning_module, *rest)
 
     with monkeypatch.context() as patch:
