@@ -49,7 +49,7 @@ class Recipe:
         factor = min(image_size) / min(self.model.image_size)
         scales = tuple(
             tuple(
-                float(int(scale * factor)) if scale.is_integer() else scale * factor
+                float(int(scale * factor)) if float(scale).is_integer() else scale * factor
                 for scale in level
             )
             for level in self.model.anchors.scales

@@ -100,6 +100,11 @@ def test_a_power_of_ten_is_a_number_for_people():
     assert (recipe.training.learning_rate, recipe.training.gradient_clip) == (1e-4, 10.0)
 
 
+def test_scales_written_as_whole_numbers_follow_the_size():
+    recipe = load_recipe(str(CONFIGS / "nuclei.yaml"), ("nucleus",)).resized((160, 160))
+    assert recipe.model.anchors.scales[0] == (5.0, 8.0)
+
+
 def test_a_size_takes_the_anchors_along(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text("base: yolact-nano\nsize: 160\n")
