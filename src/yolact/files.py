@@ -42,8 +42,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: If ``path`` exists and is no empty folder.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} already exists and is not an empty folder.")
+    refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -54,6 +53,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse to make a folder where there is something.
+
+    Raises:
+        UsageError: If ``path`` exists and is no empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} already exists and is not an empty folder.")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -30,9 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Split."""
     from yolact.data.doctor.merge import merge
     from yolact.data.doctor.share import share_out
-    from yolact.data.doctor.writing import CocoSplit, refuse_existing, write_coco
+    from yolact.data.doctor.writing import CocoSplit, write_coco
     from yolact.data.formats.read import list_splits, read_split
     from yolact.errors import UsageError
+    from yolact.files import refuse_existing
 
     train = 1 - arguments.val - arguments.test
     shares = {"train": train, "val": arguments.val, "test": arguments.test}

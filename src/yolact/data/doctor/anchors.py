@@ -238,14 +238,9 @@ def _window(shape: Shape, recipe: Recipe) -> View:
     """The part of the picture's plane that the network's input shows."""
     assert shape.labelled.picture.size is not None
     height, width = shape.labelled.picture.size
-    if not recipe.model.letterbox:
-        return View(0, 0, width, height)
+    whole = View(0, 0, width, height)
     rows, columns = recipe.model.image_size
-    pixels = max(height / rows, width / columns)  # of the picture, per pixel of the input
-    shown_width, shown_height = round(columns * pixels), round(rows * pixels)
-    return View(
-        -((shown_width - width) // 2), -((shown_height - height) // 2), shown_width, shown_height
-    )
+    return whole.widened(columns / rows) if recipe.model.letterbox else whole
 
 
 def _in_input(shape: Shape, recipe: Recipe) -> Floats:

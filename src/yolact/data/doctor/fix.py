@@ -24,8 +24,9 @@ from yolact.data.doctor.geometry import (
 )
 from yolact.data.doctor.pictures import reach_of_labels
 from yolact.data.doctor.survey import Labelled, Picture, Survey, annotation_name
-from yolact.data.doctor.writing import CocoSplit, free_name, refuse_existing, write_coco
+from yolact.data.doctor.writing import CocoSplit, free_name, write_coco
 from yolact.errors import DataError
+from yolact.files import refuse_existing
 
 
 @dataclass(frozen=True)

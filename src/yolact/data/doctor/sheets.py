@@ -11,10 +11,9 @@ from PIL import Image
 from yolact.data.doctor.check import Examination
 from yolact.data.doctor.findings import Finding
 from yolact.data.doctor.geometry import Box, Shape, as_edges, as_numbers
-from yolact.data.doctor.writing import refuse_existing
 from yolact.data.images import read_image
 from yolact.errors import ImageError
-from yolact.files import replacing
+from yolact.files import refuse_existing, replacing
 from yolact.ops.masks import CroppedMask
 from yolact.ops.rle import rle_to_crop
 from yolact.visualization.contact_sheet import contact_sheet, fitted

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from yolact.errors import UsageError
+from yolact.files import new_folder
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,7 @@ def write_coco(out: Path, splits: Mapping[str, CocoSplit]) -> None:
     Raises:
         UsageError: If ``out`` is a file, or a folder that is not empty.
     """
-    refuse_existing(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-        unfinished = Path(folder) / out.name
+    with new_folder(out) as unfinished:
         for split, content in splits.items():
             images = unfinished / "images" / split
             images.mkdir(parents=True)
@@ -41,19 +37,6 @@ def write_coco(out: Path, splits: Mapping[str, CocoSplit]) -> None:
             annotations = unfinished / "annotations" / f"instances_{split}.json"
             annotations.parent.mkdir(exist_ok=True)
             annotations.write_text(json.dumps(content.document), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
-
-
-def refuse_existing(out: Path) -> None:
-    """Refuse to write into what is there.
-
-    Raises:
-        UsageError: If ``out`` is a file, or a folder that is not empty.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} already exists and is not an empty folder.")
 
 
 def free_name(file: str, taken: set[str]) -> str:
