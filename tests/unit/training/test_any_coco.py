@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import coco_documents, write_coco
 
+from strategies import coco_documents, write_coco
 from yolact.data.dataset import SampleIndex, collate
 from yolact.losses.criterion import YolactCriterion
 from yolact.training.loader import training_samples

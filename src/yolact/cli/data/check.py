@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_RECIPE",
         help="whose anchors and input size to check for (default: %(default)s)",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
+    parser.add_argument(
+        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -76,13 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _examine(data: Path, arguments: argparse.Namespace) -> "Examination":
+    from yolact.config.model import parse_size
     from yolact.config.serialize import load_recipe
     from yolact.data.doctor.check import examine
     from yolact.data.formats.read import list_splits, read_split
 
     def recipe(names: tuple[str, ...]) -> Any:
         loaded = load_recipe(arguments.model, names)
-        return loaded if arguments.size is None else loaded.resized((arguments.size,) * 2)
+        return loaded if arguments.size is None else loaded.resized(parse_size(arguments.size))
 
     recipe(("thing",))  # a model that does not exist shall be said before minutes of reading
     splits = {split: read_split(data, split) for split in list_splits(data)}
