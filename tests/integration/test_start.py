@@ -51,7 +51,11 @@ def names(other_data):
 
 def read_checkpoint(folder):
     state = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-    return {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    return {
+        name.removeprefix("model."): tensor
+        for name, tensor in state.items()
+        if name.startswith("model.")  # beside it there is the moving average
+    }
 
 
 def changed(folder, source):

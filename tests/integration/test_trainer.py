@@ -221,7 +221,7 @@ class TestMovingAverage:
     def test_it_cannot_be_switched_on_later(self, fit, monkeypatch):
         with monkeypatch.context() as patch:
             interrupt_after(1, patch)
-            fit("run")
+            fit("run", ema_decay=None)
         with pytest.raises(UsageError, match="started with ema_decay None"):
             fit("run", resume=True, ema_decay=0.9)
 

@@ -77,4 +77,4 @@ def test_the_worst_case_is_tried(setting):
     _, recipe, data = setting
     sample = batch_size._fullest(recipe, data)
     numbers = sorted(len(record.annotations) for record in data.records)
-    assert numbers[len(numbers) // 2] <= len(sample.target.labels) <= numbers[-1]
+    assert numbers[len(numbers) // 2] <= len(sample.target.labels)
