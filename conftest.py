@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parent
 
 SHORTENED = (
     (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0"),
+    (r"--resume --epochs \S+", "--resume --steps 3 --validations 1 --workers 0"),
     (r"--epochs \S+", "--steps 2 --validations 1 --workers 0"),
     (r"^yolact demo$", "yolact demo --max-time 00:00:04"),
     (r"^make (\w+)$", rf"make --silent --dry-run -C {REPOSITORY} \1 > /dev/null"),
@@ -53,12 +54,16 @@ def run_shell(example: Example) -> None:
 
 def check_recipe(example: Example) -> None:
     """A YAML block is a recipe: it must load. It is left in the folder for the commands below it."""
-    from yolact.config.serialize import load_recipe
+    from yolact.config.presets import preset
+    from yolact.config.serialize import load_recipe, with_training_recipe
 
-    assert yaml.safe_load(example.parsed)
+    document = yaml.safe_load(example.parsed)
     file = Path("recipe.yaml")
     file.write_text(example.parsed)
-    load_recipe(str(file), ("thing",))
+    if "base" in document:
+        load_recipe(str(file), ("thing",))
+    else:
+        with_training_recipe(preset("yolact-nano"), str(file))
 
 
 def lay_out_as_coco(data: Path, coco: Path) -> None:

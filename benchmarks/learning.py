@@ -52,6 +52,9 @@ def main() -> None:
                 out=Path(folder, f"run_{number}"),
                 steps=arguments.steps,
                 validations=1,
+                copy_paste=0.0,  # pictures as they are: what is compared is the network
+                mosaic=0.0,
+                ema_decay=None,
             )
             assert run.metrics is not None
             mask, box = run.metrics.mask, run.metrics.box

@@ -19,6 +19,7 @@ from PIL import Image
 
 from yolact import files
 from yolact.errors import UsageError
+from yolact.ops.boxes import WHOLE_INPUT, Region
 from yolact.ops.masks import CroppedMask, assemble_masks, binarize_in_image, confine_masks
 from yolact.ops.rle import RLE, crop_to_rle
 from yolact.structures import Detections
@@ -56,14 +57,22 @@ class Masks:
     prototypes they came from are let go.
     """
 
-    def __init__(self, detections: Detections, image_size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        detections: Detections,
+        image_size: tuple[int, int],
+        *,
+        region: Region = WHOLE_INPUT,
+    ) -> None:
         """Take what the masks are made of, and make none.
 
         Args:
             detections: N objects.
             image_size: (height, width) of the picture.
+            region: Which part of the network's input shows the picture.
         """
         self._image_size = image_size
+        self._region = region
         self._crops: list[CroppedMask | None] = [None] * len(detections)
         self._detections = detections if len(detections) else None
 
@@ -77,6 +86,7 @@ class Masks:
         """
         masks = cls.__new__(cls)
         masks._image_size = image_size
+        masks._region = WHOLE_INPUT
         masks._crops = [_trim(crop) for crop in crops]
         masks._detections = None
         return masks
@@ -116,6 +126,7 @@ class Masks:
             indices: Of objects, 0 … N-1.
         """
         chosen = Masks.from_crops((), self._image_size)
+        chosen._region = self._region
         chosen._crops = [self._crops[index] for index in indices]
         if self._detections is not None and None in chosen._crops:
             chosen._detections = _take(self._detections, indices)
@@ -155,9 +166,8 @@ class Masks:
             with torch.no_grad():
                 soft = assemble_masks(some.prototypes.float(), some.coefficients.float())
                 soft, reach = confine_masks(soft, some.boxes, some.crop, some.crop_margin)
-            for index, crop in zip(
-                chunk, binarize_in_image(soft, reach, self._image_size), strict=True
-            ):
+            crops = binarize_in_image(soft, reach, self._image_size, region=self._region)
+            for index, crop in zip(chunk, crops, strict=True):
                 self._crops[index] = _trim(crop)
         if None not in self._crops:
             self._detections = None
@@ -193,6 +203,7 @@ class Result:
         image_size: tuple[int, int],
         names: Sequence[str],
         *,
+        region: Region = WHOLE_INPUT,
         path: str | os.PathLike[str] | None = None,
         image: NDArray[np.uint8] | None = None,
     ) -> "Result":
@@ -202,18 +213,20 @@ class Result:
             detections: Best score first.
             image_size: (height, width) of the original picture.
             names: Of all classes.
+            region: Which part of the network's input shows the picture. What lies outside of it has
+                a box without area.
             path: Where the picture came from.
             image: The picture, (height, width, 3) RGB; kept, not copied. Needed to draw.
         """
         scores = detections.scores.detach().float().cpu().numpy()
         rescored = detections.mask_scores
         return cls(
-            boxes=_boxes_in_image(detections.boxes, image_size),
+            boxes=_boxes_in_image(detections.boxes, image_size, region),
             scores=scores,
             mask_scores=scores if rescored is None else rescored.detach().float().cpu().numpy(),
             labels=detections.labels.detach().long().cpu().numpy(),
             names=tuple(names),
-            masks=Masks(detections, image_size),
+            masks=Masks(detections, image_size, region=region),
             image_size=image_size,
             path=None if path is None else Path(path),
             image=image,
@@ -365,15 +378,19 @@ class Result:
         ]
 
 
-def _boxes_in_image(boxes: torch.Tensor, image_size: tuple[int, int]) -> NDArray[np.float32]:
-    """Fractions to pixels, corners in order, clamped (spec 4.2).
+def _boxes_in_image(
+    boxes: torch.Tensor, image_size: tuple[int, int], region: Region
+) -> NDArray[np.float32]:
+    """Fractions of the input to pixels of the picture, corners in order, clamped (spec 4.2).
 
     The original clamps the near corner below and the far one above only, and truncates. Here both
     corners are clamped at both ends, so that a box outside the picture is empty, not inverted.
     """
     height, width = image_size
     limits = np.array((width, height), dtype=np.float32)
-    corners = boxes.detach().float().cpu().numpy().reshape(-1, 2, 2) * limits
+    near, far = np.array(region, dtype=np.float32).reshape(2, 2)
+    fractions = boxes.detach().float().cpu().numpy().reshape(-1, 2, 2)
+    corners = (fractions - near) / (far - near) * limits
     ordered = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
     return ordered.clip(0, np.tile(limits, 2))
 

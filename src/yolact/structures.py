@@ -20,7 +20,8 @@ class Target:
     labels: Tensor
     """(M,) int64, 0 … C-1. Meaningless where ``is_crowd``."""
     masks: Tensor
-    """(M, h, w) uint8, 0 or 1, at any resolution; the losses resize what is not at theirs."""
+    """(M, h, w) uint8, 0 or 1, at one resolution for all images of a batch; the losses resize what is
+    not at theirs."""
     is_crowd: Tensor
     """(M,) bool. A crowd region excuses anchors inside it and is never an object to find."""
 

@@ -51,7 +51,11 @@ def names(other_data):
 
 def read_checkpoint(folder):
     state = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-    return {name.removeprefix("model."): tensor for name, tensor in state.items()}
+    return {
+        name.removeprefix("model."): tensor
+        for name, tensor in state.items()
+        if name.startswith("model.")  # beside it there is the moving average
+    }
 
 
 def changed(folder, source):
@@ -157,6 +161,14 @@ def test_an_original_file_starts_a_model_of_other_classes(formula, tmp_path):
             new["head.classes.weight"][anchor * 3 + 2], classes[anchor * 81 + 1 + dog]
         )
     assert torch.equal(new["semantic_head.weight"][1], state["semantic_seg_conv.weight"][dog])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_a_file_is_of_the_model_that_is_named(formula, tmp_path, suffix):
+    path = tmp_path / f"old{suffix}"
+    torch.save(formula.checkpoint("yolact_resnet50"), path)
+    given = read_given_weights(str(path), "yolact-resnet50-pascal")
+    assert given.name == "yolact-resnet50-pascal"
 
 
 def test_no_weights_there(tiny_data, tmp_path):

@@ -32,7 +32,7 @@ def run(tiny_data, tmp_path_factory):
     recipe = folder / "plus.yaml"
     recipe.write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks, "_LOG_EVERY_SECONDS", 0.0)
+        patch.setattr(callbacks, "_ROW_EVERY_STEPS", 1)
         return train(tiny_data, model=str(recipe), out=folder / "run", device="cpu")
 
 

@@ -45,21 +45,25 @@ def fade(mask: Grid, box: Box, margin: float, padding: float = 1.0) -> Grid:
     ]
 
 
-def resize(mask: Grid, size: tuple[int, int]) -> Grid:
-    """Bilinear, half-pixel centres, without anti-aliasing."""
+def resize(mask: Grid, size: tuple[int, int], region: Box = (0.0, 0.0, 1.0, 1.0)) -> Grid:
+    """Bilinear, half-pixel centres, without anti-aliasing; of a part of the mask, in fractions."""
     height, width = len(mask), len(mask[0])
+    left, top, right_edge, bottom = region
 
-    def neighbours(target: int, source: int, index: int) -> tuple[int, int, float]:
-        position = max((index + 0.5) * source / target - 0.5, 0.0)
+    def neighbours(
+        target: int, source: int, index: int, near: float, far: float
+    ) -> tuple[int, int, float]:
+        place = near + (index + 0.5) / target * (far - near)  # of the pixel's centre
+        position = max(place * source - 0.5, 0.0)
         lower = min(floor(position), source - 1)
         return lower, min(lower + 1, source - 1), position - lower
 
     resized = []
     for y in range(size[0]):
-        y0, y1, down = neighbours(size[0], height, y)
+        y0, y1, down = neighbours(size[0], height, y, top, bottom)
         row = []
         for x in range(size[1]):
-            x0, x1, right = neighbours(size[1], width, x)
+            x0, x1, right = neighbours(size[1], width, x, left, right_edge)
             upper = mask[y0][x0] * (1 - right) + mask[y0][x1] * right
             lower = mask[y1][x0] * (1 - right) + mask[y1][x1] * right
             row.append(upper * (1 - down) + lower * down)

@@ -16,7 +16,8 @@ def claims(table: list[list[float]]) -> list[int]:
             for a in sorted(free_anchors):
                 if best is None or table[m][a] > table[best[0]][best[1]]:
                     best = (m, a)
-        assert best is not None
+        if best is None:  # more objects than anchors
+            break
         claimed[best[0]] = best[1]
         free_objects.remove(best[0])
         free_anchors.remove(best[1])

@@ -4,7 +4,8 @@ import stat
 
 import pytest
 
-from yolact.files import replacing, write_text, writing_list
+from yolact.errors import UsageError
+from yolact.files import new_folder, replacing, write_text, writing_list
 
 
 def names(folder):
@@ -112,4 +113,30 @@ def test_half_a_list_is_not_left(tmp_path):
 
     with pytest.raises(ValueError, match="no"):
         write_half()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_new_folder_appears_when_it_is_complete(tmp_path, exists):
+    path = tmp_path / "deep" / "out"
+    if exists:
+        path.mkdir(parents=True)
+    with new_folder(path) as temporary:
+        (temporary / "a").write_text("a")
+        assert temporary.parent == path.parent
+        assert not path.exists() or names(path) == []
+    assert names(path) == ["a"]
+    assert names(path.parent) == ["out"]
+    with (
+        pytest.raises(UsageError, match="already exists and is not an empty folder"),
+        new_folder(path),
+    ):
+        pass
+    with pytest.raises(UsageError, match="already exists"), new_folder(path / "a"):
+        pass
+
+
+def test_of_a_folder_given_up_nothing_is_left(tmp_path):
+    with pytest.raises(OSError, match="full"), new_folder(tmp_path / "out"):
+        raise OSError("full")
     assert names(tmp_path) == []

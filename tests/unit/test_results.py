@@ -16,9 +16,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torch.nn import functional as F
 
+from oracles import masks as oracle
 from yolact import results
 from yolact.errors import UsageError
 from yolact.ops.masks import CroppedMask, assemble_masks, crop_masks
+from yolact.processing.preprocess import fit
 from yolact.results import Masks, Polygon, Result
 from yolact.structures import Detections
 
@@ -397,6 +399,89 @@ class TestDrawing:
             result_of_three(image=self.picture()).save(target)
         assert target.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [target]
+
+
+class TestLetterbox:
+    """The network saw the picture in a part of its input only."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        # Of few digits: adding a cell in float32 and in float64 must not differ.
+        boxes=st.lists(
+            st.tuples(*[st.integers(-512, 1536).map(lambda n: n / 1024)] * 4),
+            min_size=1,
+            max_size=3,
+        ),
+        picture=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+        network=st.sampled_from([(64, 64), (192, 320), (97, 65)]),
+        seed=st.integers(0, 3),
+    )
+    def test_each_pixel_is_looked_up_where_it_lies_in_the_input(
+        self,
+        boxes: list[tuple[float, float, float, float]],
+        picture: tuple[int, int],
+        network: tuple[int, int],
+        seed: int,
+    ) -> None:
+        found, region = detections(boxes, seed), fit(picture, network).region
+        result = Result.from_detections(found, picture, NAMES, region=region)
+        soft = assemble_masks(found.prototypes, found.coefficients).tolist()
+        cropped = [oracle.crop(mask, box) for mask, box in zip(soft, boxes, strict=True)]
+        expected = [oracle.resize(mask, picture, region) for mask in cropped]
+        assert_same_pixels(result.masks.numpy(), np.array(expected, dtype=np.float32))
+
+    @settings(deadline=None)
+    @given(
+        corners=st.tuples(*[st.floats(0, 1)] * 4),
+        picture=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+        network=st.sampled_from([(64, 64), (192, 320), (550, 550), (97, 65)]),
+    )
+    def test_boxes_come_back_from_where_they_were_put(
+        self,
+        corners: tuple[float, ...],
+        picture: tuple[int, int],
+        network: tuple[int, int],
+    ) -> None:
+        place = fit(picture, network)
+        x1, x2 = sorted(corners[:2])
+        y1, y2 = sorted(corners[2:])
+        there = [
+            (
+                (place.left + x * place.width) / network[1],
+                (place.top + y * place.height) / network[0],
+            )
+            for x, y in ((x1, y1), (x2, y2))
+        ]
+        found = detections([(*there[0], *there[1])])
+        result = Result.from_detections(found, picture, NAMES, region=place.region)
+        height, width = picture
+        expected = [[x1 * width, y1 * height, x2 * width, y2 * height]]
+        # A picture one pixel wide in the input magnifies the rounding of float32.
+        accuracy = 1e-6 * max(network) / min(place.width, place.height) * max(picture)
+        np.testing.assert_allclose(result.boxes, expected, atol=accuracy)
+
+    def test_what_lies_in_the_bars_is_empty_and_does_no_harm(self) -> None:
+        region = fit((48, 96), (96, 96)).region  # a quarter above, a quarter below
+        boxes = [(0.1, 0.0, 0.6, 0.1), (0.2, 0.1, 0.8, 0.9), (0.0, 0.9, 1.0, 1.0)]
+        found = detections(boxes)
+        everywhere = replace(found, prototypes=torch.ones(4, 9, 11), coefficients=torch.ones(3, 4))
+        image = np.full((48, 96, 3), 100, dtype=np.uint8)
+        result = Result.from_detections(everywhere, (48, 96), NAMES, region=region, image=image)
+        np.testing.assert_allclose(
+            result.boxes,
+            [(9.6, 0, 57.6, 0), (19.2, 0, 76.8, 48), (0, 48, 96, 48)],
+            atol=1e-4,
+        )
+        np.testing.assert_array_equal(result.masks.area() > 0, [False, True, False])
+        assert [len(parts) for parts in result.masks.polygons()] == [0, 1, 0]
+        assert result.plot().shape == image.shape
+        assert len(result.to_dict()["objects"]) == len(result.to_coco()) == 3
+
+    def test_a_selection_lies_in_the_same_place(self) -> None:
+        region = fit(SIZE, (96, 96)).region
+        result = Result.from_detections(detections(THREE_BOXES), SIZE, NAMES, region=region)
+        again = Result.from_detections(detections(THREE_BOXES), SIZE, NAMES, region=region)
+        np.testing.assert_array_equal(result[[2, 0]].masks.numpy(), again.masks.numpy()[[2, 0]])
 
 
 @pytest.mark.parametrize(

@@ -108,18 +108,13 @@ def _published(name: str) -> dict[str, Any]:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from yolact.artifacts.artifact import read_metadata
-    from yolact.artifacts.importing import read_original
     from yolact.artifacts.metadata import ArtifactMetadata
     from yolact.config.presets import preset
-    from yolact.inference.load import best_artifact
+    from yolact.inference.load import model_file, read_record
     from yolact.model.build import build_skeleton
 
-    path = Path(arguments.model)
-    if path.is_dir() or path.suffix == ".safetensors":
-        metadata = read_metadata(best_artifact(path) if path.is_dir() else path)
-    elif path.suffix in (".pth", ".pt"):
-        _, metadata = read_original(path, say=say)
+    if (path := model_file(arguments.model)) is not None:
+        metadata = read_record(path)
     else:
         recipe = preset(arguments.model)
         metadata = ArtifactMetadata(
@@ -130,6 +125,7 @@ def _info(arguments: argparse.Namespace) -> None:
         "model": arguments.model,
         "backbone": metadata.model.backbone,
         "input_size": list(metadata.model.image_size),
+        "letterbox": metadata.model.letterbox,
         "anchors": len(network.anchors),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "classes": list(metadata.model.class_names),
@@ -139,10 +135,12 @@ def _info(arguments: argparse.Namespace) -> None:
         answer_json(document)
         return
     height, width = metadata.model.image_size
+    kind = "letterboxed" if metadata.model.letterbox else "stretched"
     lines = {
         "model": arguments.model,
         "backbone": metadata.model.backbone,
-        "input": f"{height} x {width} pixels (height x width), {len(network.anchors)} anchors",
+        "input": f"{width}x{height} pixels (width x height), pictures {kind}, "
+        f"{len(network.anchors)} anchors",
         "parameters": f"{document['parameters']:,}",
         "classes": f"{metadata.model.num_classes}: {', '.join(metadata.model.class_names)}",
         **metadata.provenance,

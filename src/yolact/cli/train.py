@@ -42,9 +42,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="start the backbone from this file of the original's, as resnet101_reducedfc.pth",
     )
-    parser.add_argument("--size", type=int, metavar="N", help="side of the network input, pixels")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME_OR_FILE",
+        help="a way of training in place of the model's own: original, modern, or a YAML file",
+    )
+    parser.add_argument(
+        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
+    )
+    parser.add_argument(
+        "--letterbox",
+        action=argparse.BooleanOptionalAction,
+        help="pictures keep their aspect inside the network input; else they are stretched to it",
+    )
     parser.add_argument("--max-detections", type=int, metavar="N", help="per picture")
+    parser.add_argument(
+        "--tracker",
+        action="extend",
+        type=_words,
+        metavar="A,B,…",
+        help="send the numbers of metrics.jsonl also to tensorboard, wandb (offline unless "
+        "WANDB_MODE says otherwise) or mlflow; none stops those of a run being resumed",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do everything once, leave nothing behind, and say what the run would need",
+    )
     add_device(parser)
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="training processes on each machine, each with a GPU of its own (default: 1, or those "
+        "of torchrun or SLURM)",
+    )
+    parser.add_argument(
+        "--nodes", type=int, metavar="N", help="machines (default: 1, or those of the launcher)"
+    )
     add_json(parser)
     settings = parser.add_argument_group(
         "training settings",
@@ -52,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a run being resumed keeps its own.",
     )
     hints, helps = get_type_hints(TrainingConfig), _field_docs(TrainingConfig)
+    helps["batch_size"] += " On a GPU, auto takes the largest that fits."
     for field in dataclasses.fields(TrainingConfig):
         if not dataclasses.is_dataclass(hints[field.name]):
             settings.add_argument(
@@ -59,32 +95,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 dest=field.name,
                 default=argparse.SUPPRESS,
                 help=helps.get(field.name),
-                **_option(hints[field.name]),
+                **(_option(hints[field.name]) | _SPECIAL.get(field.name, {})),
             )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and print the AP of the result."""
+    from yolact.training.processes import is_first_process
     from yolact.training.run import train
 
     values = vars(arguments)
     settings = {
         f.name: values[f.name] for f in dataclasses.fields(TrainingConfig) if f.name in values
     }
-    if arguments.max_detections is not None:
-        settings["max_detections"] = arguments.max_detections
-    outcome = train(
-        arguments.data,
-        model=arguments.model,
-        out=arguments.out,
-        resume=arguments.resume,
-        weights=arguments.weights,
-        pretrained_backbone=arguments.pretrained_backbone,
-        backbone_weights=arguments.backbone_weights,
-        size=arguments.size,
-        device=arguments.device,
-        **settings,
-    )
+    for name in ("recipe", "max_detections"):
+        if values[name] is not None:
+            settings[name] = values[name]
+    chosen = {
+        "model": arguments.model,
+        "out": arguments.out,
+        "resume": arguments.resume,
+        "weights": arguments.weights,
+        "pretrained_backbone": arguments.pretrained_backbone,
+        "backbone_weights": arguments.backbone_weights,
+        "size": arguments.size,
+        "letterbox": arguments.letterbox,
+        "device": arguments.device,
+        "devices": arguments.devices,
+        "nodes": arguments.nodes,
+        "tracker": arguments.tracker,
+    }
+    if arguments.dry_run:
+        return _dry_run(arguments, chosen, settings)
+    outcome = train(arguments.data, **chosen, **settings)
+    if not is_first_process():  # what there is to say, the first one says
+        return 130 if outcome.interrupted else 0
     if arguments.json:
         numbers = {} if outcome.metrics is None else outcome.metrics.to_dict()
         answer_json({"run": outcome.folder, "interrupted": outcome.interrupted, **numbers})
@@ -95,6 +140,32 @@ def run(arguments: argparse.Namespace) -> int:
     if outcome.interrupted:
         say(f"interrupted: 'yolact train {arguments.data} --out {outcome.folder} --resume' goes on")
         return 130
+    return 0
+
+
+def _dry_run(
+    arguments: argparse.Namespace, chosen: dict[str, Any], settings: dict[str, Any]
+) -> int:
+    from yolact.training.dry_run import dry_run
+    from yolact.training.processes import is_first_process
+
+    forecast = dry_run(arguments.data, **chosen, **settings)
+    if not is_first_process():
+        return 0
+    if arguments.json:
+        answer_json(forecast.to_dict())
+        return 0
+    hours, seconds = divmod(round(forecast.total_seconds), 3600)
+    answer(
+        f"everything works; nothing was kept\n"
+        f"steps         {forecast.steps} of {forecast.batch_size} images\n"
+        f"step          {forecast.seconds_per_step:.3g} s, {forecast.images_per_second:.3g} images/s\n"
+        f"validation    {forecast.validation_seconds:.3g} s, {forecast.validations} times\n"
+        f"whole run     {hours}:{seconds // 60:02}:{seconds % 60:02} hours\n"
+        f"memory        {forecast.memory_mib} MiB"
+        + (f", of the GPU {forecast.gpu_memory_mib} MiB" if forecast.gpu_memory_mib else "")
+        + f"\ndisk          {forecast.disk_mib} MiB"
+    )
     return 0
 
 
@@ -132,3 +203,10 @@ def _fractions(text: str) -> tuple[float, ...]:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
+
+
+def _count_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+_SPECIAL: dict[str, dict[str, Any]] = {"batch_size": {"type": _count_or_auto, "metavar": "N"}}

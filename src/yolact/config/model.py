@@ -1,7 +1,8 @@
 """What a network is made of, as frozen data. Only ``model.build`` turns it into modules."""
 
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from yolact.errors import UsageError
 
@@ -71,7 +72,8 @@ class ModelConfig:
         if isinstance(self.class_names, str) or not self.class_names:
             raise UsageError("class_names must be a non-empty list of names, not a single string.")
         if min(self.image_size) < 64:
-            raise UsageError(f"image size {self.image_size} is too small: 64 pixels at least.")
+            height, width = self.image_size
+            raise UsageError(f"an input of {width}x{height} is too small: 64 pixels at least.")
         if len(self.anchors.scales) != 5:
             raise UsageError("anchor scales are needed for exactly five levels, P3 to P7.")
         if not self.anchors.ratios or not all(self.anchors.scales):
@@ -92,3 +94,19 @@ class ModelConfig:
     def num_classes(self) -> int:
         """Foreground classes; class logits have one column more, the background's, in front."""
         return len(self.class_names)
+
+
+def parse_size(size: Any) -> tuple[int, int]:
+    """Read how users write a size: ``320`` is a square, ``"480x320"`` is width x height.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        UsageError: If ``size`` is neither.
+    """
+    sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(size).strip().lower(), re.ASCII)
+    if sides is None or isinstance(size, bool):
+        raise UsageError(f"a size is written like 320 or like 320x240, not {size!r}.")
+    width, height = sides.groups()
+    return int(height or width), int(width)

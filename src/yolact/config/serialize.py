@@ -1,15 +1,19 @@
 """Recipes as plain data and back: for ``config.yaml`` in a run directory and for recipe files."""
 
 from dataclasses import asdict, is_dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from yolact.config.model import parse_size
 from yolact.config.presets import PRESETS, Recipe, preset
-from yolact.config.training import fine_tuning
+from yolact.config.training import TrainingConfig, fine_tuning
 from yolact.errors import UsageError
+
+TRAINING_RECIPES = ("original", "modern")
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
@@ -23,8 +27,9 @@ def load_recipe(
 ) -> Recipe:
     """A preset by name, or a YAML file that names one under ``base`` and holds the differences.
 
-    ``size`` in the file is the side of a square input in pixels; anchors follow it. With
-    ``fine_tune`` the preset's schedule gives way to :func:`fine_tuning`; what the file says stays.
+    ``size`` in the file is that of the input in pixels, as :func:`parse_size` reads it; anchors
+    follow it. With ``fine_tune`` the preset's schedule gives way to :func:`fine_tuning`; what the
+    file says stays.
 
     Raises:
         UsageError: If there is no such preset or file, or the file has a key that does not exist.
@@ -32,23 +37,70 @@ def load_recipe(
     if not name_or_path.endswith((".yaml", ".yml")):
         return _base(name_or_path, class_names, fine_tune)
     path = Path(name_or_path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no recipe file {path}.") from error
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is not readable YAML: {error}") from error
+    document = _read(path)
     if not isinstance(document, dict) or "base" not in document:
-        raise UsageError(f"{path} must name its base: one of {', '.join(PRESETS)}.")
+        raise UsageError(
+            f"{path} must name its base: one of {', '.join(PRESETS)}; "
+            "without one it is a recipe for training (recipe, --recipe)."
+        )
     base = _base(str(document.pop("base")), class_names, fine_tune)
     size = document.pop("size", None)
     if size is not None:
-        if not _fits(size, int):
-            raise UsageError(f"{path}: size cannot be {size!r}.")
-        base = base.resized((size, size))
+        try:
+            base = base.resized(parse_size(size))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
     recipe = merged(base, document, str(path))
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def with_training_recipe(recipe: Recipe, name_or_path: str) -> Recipe:
+    """The same model, trained in another way.
+
+    Args:
+        recipe: The model's own.
+        name_or_path: One of :data:`TRAINING_RECIPES`, or a YAML file that has ``training`` and
+            ``detection``, or one of the two, and no ``base``.
+
+    Raises:
+        UsageError: If there is no such recipe, or it has a key that does not exist.
+    """
+    if name_or_path in TRAINING_RECIPES:
+        path = Path(str(files("yolact") / "configs" / f"{name_or_path}.yaml"))
+    elif name_or_path.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+    else:
+        raise UsageError(
+            f"no training recipe is called {name_or_path!r}; there are "
+            f"{', '.join(TRAINING_RECIPES)}, or give a .yaml file."
+        )
+    document = _read(path)
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} must hold keys and values.")
+    if "base" in document:
+        raise UsageError(f"{path} names a base, so it is a model's recipe: give it as the model.")
+    if unknown := sorted(map(str, document.keys() - {"training", "detection"})):
+        raise UsageError(
+            f"{path}: a recipe for training has no {unknown[0]}, only training and detection."
+        )
+    where = f"{path}: training"
+    return replace(
+        recipe,
+        training=with_settings(recipe.training, document.get("training", {}), where),
+        detection=merged(recipe.detection, document.get("detection", {}), f"{path}: detection"),
+    )
+
+
+def with_settings(config: TrainingConfig, settings: dict[str, Any], where: str) -> TrainingConfig:
+    """As :func:`merged`; a length that is given replaces whatever length there was."""
+    if isinstance(settings, dict):
+        others = {"steps": ("epochs",), "epochs": ("steps",), "max_time": ("epochs", "steps")}
+        given = next((name for name in others if settings.get(name) is not None), None)
+        settings = dict.fromkeys(others.get(given or "", ())) | settings
+    training = merged(config, settings, where)
+    assert isinstance(training, TrainingConfig)
+    return training
 
 
 def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
@@ -77,6 +129,15 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
 def _base(name: str, class_names: tuple[str, ...], fine_tune: bool) -> Recipe:
     recipe = preset(name, class_names)
     return replace(recipe, training=fine_tuning(recipe.training)) if fine_tune else recipe
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no recipe file {path}.") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} is not readable YAML: {error}") from error
 
 
 def _number(value: Any, hint: Any) -> Any:

@@ -7,7 +7,21 @@ from typing import Literal
 from yolact.errors import UsageError
 
 REFERENCE_BATCH_SIZE = 8  # learning rates and step counts are stated for it (spec 5.6)
-FREEZABLE = ("backbone", "fpn", "protonet", "head", "semantic_head")
+FREEZABLE = ("backbone", "fpn", "protonet", "head", "semantic_head", "mask_scorer")
+
+_POSITIVE = (
+    "epochs",
+    "steps",
+    "batch_size",
+    "accumulate",
+    "learning_rate",
+    "gradient_clip",
+    "validations",
+    "validate_every",
+    "early_stop",
+)
+_NOT_NEGATIVE = ("workers", "seed", "momentum", "weight_decay", "warmup_steps")
+_SHARES = ("copy_paste", "mosaic", "closing")
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ class TrainingConfig:
     batch and a model that started from given weights."""
     freeze: tuple[str, ...] = ()
     """Parts of the network that stay exactly as they start: any of backbone, fpn, protonet, head,
-    semantic_head."""
+    semantic_head, and mask_scorer of YOLACT++."""
     augmentation: Literal["original", "large-scale", "jitter", "flip", "none"] = "original"
     """``original``: distort colours, expand up to four times, crop, mirror. ``large-scale``: distort
     colours, zoom by a tenth to twice, mirror. ``jitter``: distort colours, zoom and shift a little,
@@ -106,25 +120,27 @@ class TrainingConfig:
         """Reject what cannot be trained."""
         if self.epochs is not None and self.steps is not None:
             raise UsageError("give the length in epochs or in steps, not both.")
-        for name in (
-            "epochs",
-            "steps",
-            "batch_size",
-            "learning_rate",
-            "gradient_clip",
-            "validations",
-        ):
+        for name in _POSITIVE:
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise UsageError(f"{name} must be positive, not {value}.")
-        if self.workers < 0:
-            raise UsageError(f"workers must not be negative, not {self.workers}.")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must lie in [0, 1], not {getattr(self, name)}.")
+        if self.batch_size % self.accumulate:
+            raise UsageError(
+                f"batch_size {self.batch_size} cannot be split into {self.accumulate} equal parts: "
+                "accumulate must divide it."
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise UsageError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}.")
         if self.max_time is not None:
             parse_duration(self.max_time)
         if unknown := [part for part in self.freeze if part not in FREEZABLE]:
             raise UsageError(f"cannot freeze {unknown[0]!r}; there are {', '.join(FREEZABLE)}.")
-        if set(self.freeze) == set(FREEZABLE):
-            raise UsageError("every part is frozen: leave at least one out, or nothing is learnt.")
 
 
 def fine_tuning(config: TrainingConfig) -> TrainingConfig:

@@ -2,7 +2,6 @@
 
 import json
 import reprlib
-import sys
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -11,14 +10,11 @@ from typing import Any
 
 from faster_coco_eval.core import mask as coco_mask
 
+from yolact.data import fields
 from yolact.data.formats.raw import RawSplit
-from yolact.data.images import image_sizes
-from yolact.errors import DataError, ImageError
+from yolact.errors import DataError
 from yolact.ops.masks import CroppedMask
 from yolact.ops.rle import decode_runs, rle_to_crop
-
-_LARGEST_WHOLE = 2**63 - 1
-_LARGEST_NUMBER = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,10 @@ def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstanc
         needs_labels: Refuse a document without annotations, as of COCO's test sets.
 
     Raises:
-        DataError: At the first thing that cannot be true, with file and object named: an unknown image or category, a duplicate id, a missing picture, a size that is not the
-            picture's, an object without box or segmentation, or with one that cannot be read.
+        DataError: At the first thing that cannot be true, with file and object named (by
+            ``origin`` where there is one): what a reader could not read, an unknown image or
+            category, a duplicate id, a missing picture, a size that is not the picture's, an object
+            without segmentation, or with one that cannot be read.
     """
     annotations, images, document = split.source, split.images, split.document
     if split.problems:
@@ -95,23 +93,29 @@ def check_document(split: RawSplit, *, needs_labels: bool = True) -> CocoInstanc
     if not has_labels:
         document["annotations"] = []
     for key in ("images", "annotations", "categories"):
-        _check_list(document, key, annotations)
+        fields.check_list(document, key, annotations)
+        for index, entry in enumerate(document[key]):
+            fields.check_entry(entry, f"{annotations}: {key}[{index}]")
     category_ids, class_names = _categories(document, annotations)
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
     by_image: dict[int, list[Annotation]] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for index, image in enumerate(document["images"]):
-        where = f"{annotations}: images[{index}]"
-        image_id = _whole(image, "id", where)
+        where = image.get("origin") or f"{annotations}: images[{index}]"
+        image_id = fields.whole(image, "id", where)
         if image_id in by_image:
             raise DataError(f"{where} repeats the id {image_id}.")
         by_image[image_id] = []
-        sizes[image_id] = _size(image, where)
-        _check_picture(images / _text(image, "file_name", where), sizes[image_id], where)
+        sizes[image_id] = fields.size(image, where)
+        fields.check_picture(
+            images / fields.text(image, "file_name", where), sizes[image_id], where
+        )
     for index, annotation in enumerate(document["annotations"]):
-        where = f"{annotations}: annotations[{index}] (id {_shown(annotation.get('id'))})"
-        image_id = _whole(annotation, "image_id", where)
-        category_id = _whole(annotation, "category_id", where)
+        where = annotation.get("origin") or (
+            f"{annotations}: annotations[{index}] (id {fields.shown(annotation.get('id'))})"
+        )
+        image_id = fields.whole(annotation, "image_id", where)
+        category_id = fields.whole(annotation, "category_id", where)
         if image_id not in by_image:
             raise DataError(f"{where} belongs to image {image_id}, which is not in the file.")
         if category_id not in label_of:
@@ -205,6 +209,18 @@ def to_rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     return rle
 
 
+def read_mask(annotation: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
+    """The compressed RLE of an annotation on a picture of (height, width).
+
+    Raises:
+        DataError: If it has none, or none that can be read.
+    """
+    try:
+        return to_rle(fields.present(annotation, "segmentation", where), *size)
+    except ValueError as error:
+        raise DataError(f"{where} has a segmentation that cannot be read: {error}.") from error
+
+
 def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
     """Refuse what the library would crash on, or read as something else.
 
@@ -253,120 +269,32 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _check_list(document: dict[str, Any], key: str, path: Path) -> None:
-    if not isinstance(document.get(key), list):
-        raise DataError(f"{path} is no COCO instances file: it has no list called {key}.")
-    for index, entry in enumerate(document[key]):
-        if not isinstance(entry, dict):
-            raise DataError(f"{path}: {key}[{index}] is not an object but {_shown(entry)}.")
-
-
 def _categories(document: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     names: dict[int, str] = {}
     for index, category in enumerate(document["categories"]):
         where = f"{path}: categories[{index}]"
-        category_id = _whole(category, "id", where)
+        category_id = fields.whole(category, "id", where)
         if category_id in names:
             raise DataError(f"{where} repeats the id {category_id}.")
-        names[category_id] = _text(category, "name", where)
+        names[category_id] = fields.text(category, "name", where)
     if not names:
         raise DataError(f"{path} names no categories.")
     ids = tuple(sorted(names))
     return ids, tuple(names[category_id] for category_id in ids)
 
 
-def _whole(entry: dict[str, Any], key: str, where: str) -> int:
-    value = _present(entry, key, where)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST_WHOLE:
-        raise DataError(f"{where} has the {key} {_shown(value)}, not a whole number.")
-    return value
-
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = _present(entry, key, where)
-    if not isinstance(value, str):
-        raise DataError(f"{where} has the {key} {_shown(value)}, not a text.")
-    return value
-
-
-def _present(entry: dict[str, Any], key: str, where: str) -> Any:
-    value = entry.get(key)
-    if value is None:
-        raise DataError(f"{where} has no {key}.")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    # Not math.isfinite, which fails on whole numbers that no float can hold.
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= _LARGEST_NUMBER
-    )
-
-
-def _shown(value: Any) -> str:
-    """The value for a message, shortened if it is long."""
-    return reprlib.repr(value)
-
-
-def _size(image: dict[str, Any], where: str) -> tuple[int, int]:
-    height, width = _whole(image, "height", where), _whole(image, "width", where)
-    if height < 1 or width < 1:
-        raise DataError(f"{where} is said to be {width}x{height}, which no picture is.")
-    return height, width
-
-
-def _check_picture(path: Path, size: tuple[int, int], where: str) -> None:
-    try:
-        upright, stored = image_sizes(path)
-    except ImageError as error:
-        raise DataError(f"{where}: {error}") from error
-    if size != upright:
-        hint = ""
-        if size == stored:
-            hint = " The labels were made on the unturned picture: its EXIF orientation says turn."
-        raise DataError(
-            f"{where} is said to be {size[1]}x{size[0]}, but {path} is "
-            f"{upright[1]}x{upright[0]}.{hint}"
-        )
-
-
 def _annotation(
     annotation: dict[str, Any], label: int, size: tuple[int, int], where: str
 ) -> Annotation:
-    segmentation = _present(annotation, "segmentation", where)
-    try:
-        rle = to_rle(segmentation, *size)
-    except ValueError as error:
-        raise DataError(f"{where} has a segmentation that cannot be read: {error}.") from error
-    area = annotation.get("area")
-    if area is not None and (not _is_number(area) or area < 0):
-        raise DataError(f"{where} has the area {_shown(area)}, not a number of pixels.")
-    is_crowd = annotation.get("iscrowd")
-    if is_crowd not in (None, 0, 1):
-        raise DataError(f"{where} has the iscrowd {_shown(is_crowd)}, not 0 or 1.")
+    rle = read_mask(annotation, size, where)
+    fields.area(annotation, where)
     bbox = annotation.get("bbox")
     if bbox in (None, []):
         bbox = coco_mask.toBbox(rle).tolist()
+    segmentation = annotation["segmentation"]
     return Annotation(
         label=label,
-        box=_box(bbox, size, where),
+        box=fields.box(bbox, size, where),
         segmentation=segmentation if isinstance(segmentation, list) else rle,
-        is_crowd=bool(is_crowd),
+        is_crowd=fields.is_crowd(annotation, where),
     )
-
-
-def _box(bbox: Any, size: tuple[int, int], where: str) -> tuple[float, float, float, float]:
-    """COCO's x, y, width, height -> x1 y1 x2 y2, clipped to the picture."""
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
-        raise DataError(f"{where} has the bbox {_shown(bbox)}, not four finite numbers.")
-    x, y, w, h = map(float, bbox)
-    if w < 0 or h < 0:
-        raise DataError(f"{where} has the bbox {bbox}, whose width or height is negative.")
-    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, size[1]), min(y + h, size[0])
-    if x2 < x1 or y2 < y1:
-        raise DataError(
-            f"{where} has the bbox {bbox}, outside its picture of {size[1]}x{size[0]} pixels."
-        )
-    return x1, y1, float(x2), float(y2)

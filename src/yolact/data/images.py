@@ -1,5 +1,8 @@
 """Reading pictures: whatever the file holds becomes RGB uint8, upright."""
 
+import base64
+import io
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -92,14 +95,42 @@ def image_sizes(path: str | os.PathLike[str]) -> tuple[tuple[int, int], tuple[in
     return (stored[::-1] if is_turned else stored), stored
 
 
+def read_orientation(path: str | os.PathLike[str]) -> int:
+    """1 … 8 as EXIF counts, from the header alone; 1 is upright.
+
+    Raises:
+        ImageError: If there is no such file or it is no picture.
+    """
+    with _opened(path, str(path)) as image:
+        return _orientation(image)
+
+
+@contextmanager
+def opened_picture(file: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    """The bytes of a picture: of the file itself, or of the picture inside a file of LabelMe.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: If there is no such file, or no picture in it.
+    """
+    if not isinstance(file, str | os.PathLike):
+        yield file
+    elif str(file).endswith(".json"):
+        document = json.loads(Path(file).read_bytes())
+        yield io.BytesIO(base64.b64decode(document["imageData"]))
+    else:
+        with Path(file).open("rb") as stream:
+            yield stream
+
+
 @contextmanager
 def _opened(file: str | os.PathLike[str] | BinaryIO, name: str) -> Iterator[Image.Image]:
     """The picture with its header read; whatever goes wrong is an ImageError."""
     try:
-        with _no_warnings():
-            image = Image.open(file)
-        with image:
-            yield image
+        with opened_picture(file) as stream:
+            with _no_warnings():
+                image = Image.open(stream)
+            with image:
+                yield image
     except FileNotFoundError as error:
         raise ImageError(f"there is no picture {name}.") from error
     except Exception as error:  # damaged files make Pillow raise almost anything

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -78,6 +78,20 @@ class Metrics:
     def to_dict(self) -> dict[str, Any]:
         """The same, nested under the same names, ready for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Metrics":
+        """Read what :meth:`to_dict` gave."""
+        classes = {
+            name: ClassMetrics(
+                AveragePrecision(**numbers["mask"]),
+                AveragePrecision(**numbers["box"]),
+                numbers["num_objects"],
+            )
+            for name, numbers in values["per_class"].items()
+        }
+        shapes = {shape: AveragePrecision(**values[shape]) for shape in ("mask", "box")}
+        return cls(**{**values, **shapes, "per_class": classes})
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,14 @@ class CocoEvaluator:
         )
         self._check(found, where)
         self._found[image_id] = found
+
+    def pool(self, gather: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
+        """Take over what the evaluators of other processes have been given.
+
+        Args:
+            gather: The tuples of all processes, joined; called in each of them.
+        """
+        self._found = dict(gather(tuple(self._found.items())))
 
     def compute(self) -> Metrics:
         """Metrics of everything added so far; images without detections count as missed."""

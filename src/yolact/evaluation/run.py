@@ -1,6 +1,7 @@
 """Run a model over a data set and score it. Anything that maps pictures to results fits."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,16 @@ Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Result]]
 Collect = Callable[[list[dict[str, Any]]], object]
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """How several processes measure one model together; all get the numbers of all pictures."""
+
+    rank: int
+    count: int
+    gather: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """The tuples of all processes, joined."""
+
+
 def evaluate_predictions(
     predict: Predict,
     class_names: Sequence[str],
@@ -25,6 +36,7 @@ def evaluate_predictions(
     batch_size: int,
     on_progress: Callable[[int], None] | None = None,
     collect: Collect | None = None,
+    sharing: Sharing | None = None,
 ) -> Metrics:
     """COCO metrics of ``predict`` on every picture of ``instances``.
 
@@ -37,6 +49,7 @@ def evaluate_predictions(
         batch_size: Pictures per call of ``predict``.
         on_progress: Called with the number of pictures done.
         collect: Called with the COCO results entries of each picture.
+        sharing: This process predicts only its share of the pictures.
 
     Raises:
         DataError: If model and data have no class in common.
@@ -44,8 +57,11 @@ def evaluate_predictions(
     """
     category_ids = match_categories(class_names, instances)
     evaluator = CocoEvaluator(instances.ground_truth, max_detections=max_detections)
+    records_here = instances.records
+    if sharing is not None:
+        records_here = records_here[sharing.rank :: sharing.count]
     done = 0
-    for records, results in _predict_all(predict, instances.records, batch_size):
+    for records, results in _predict_all(predict, records_here, batch_size):
         for record, result in zip(records, results, strict=True):
             ids = category_ids[result.labels]
             result = result[ids >= 0]  # what the data cannot judge does not count against it
@@ -64,6 +80,8 @@ def evaluate_predictions(
         done += len(records)
         if on_progress is not None:
             on_progress(done)
+    if sharing is not None:
+        evaluator.pool(sharing.gather)
     return evaluator.compute()
 
 

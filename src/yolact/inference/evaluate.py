@@ -9,7 +9,7 @@ from yolact.config.detection import DetectionConfig, DetectionOptions
 from yolact.data.coco import CocoInstances, keep_classes
 from yolact.data.formats.read import load_split
 from yolact.evaluation.coco import Metrics
-from yolact.evaluation.run import Collect, evaluate_predictions
+from yolact.evaluation.run import Collect, Sharing, evaluate_predictions
 from yolact.inference.predictor import Predictor
 
 
@@ -25,7 +25,7 @@ def evaluate(
 
     Args:
         model: From :func:`yolact.load`.
-        data: Folder in COCO format.
+        data: Folder or file in any format of docs/formats.md.
         split: Which part of it.
         batch_size: Pictures at a time through the network.
         options: As when the model is called; only ``classes`` are measured where they are given.
@@ -48,6 +48,7 @@ def evaluate_model(
     batch_size: int,
     on_progress: Callable[[int], None] | None = None,
     collect: Collect | None = None,
+    sharing: Sharing | None = None,
 ) -> Metrics:
     """Metrics of a model on a data set already read: for Python, command and training alike.
 
@@ -58,6 +59,7 @@ def evaluate_model(
         batch_size: Pictures at a time through the network.
         on_progress: As in :func:`evaluate_predictions`.
         collect: As in :func:`evaluate_predictions`.
+        sharing: As in :func:`evaluate_predictions`.
 
     Raises:
         DataError: If the data has none of the model's classes, or none of those wanted.
@@ -73,4 +75,5 @@ def evaluate_model(
         batch_size=batch_size,
         on_progress=on_progress,
         collect=collect,
+        sharing=sharing,
     )

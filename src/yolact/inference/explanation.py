@@ -122,9 +122,7 @@ def explain(
         crop=found.crop,
         crop_margin=found.crop_margin,
     )
-    result = Result.from_detections(
-        detections, (picture.shape[0], picture.shape[1]), model.names, image=picture
-    )
+    result = model.finish(detections, picture)
     return Explanation(_as_picture(images[0], model), detections, result)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from yolact.artifacts.artifact import network_from, read_artifact
+from yolact.artifacts.artifact import network_from, read_artifact, read_metadata
 from yolact.artifacts.download import fetch_weights
 from yolact.artifacts.importing import read_original
 from yolact.artifacts.metadata import ArtifactMetadata
@@ -17,7 +17,7 @@ from yolact.errors import CheckpointError, UsageError
 from yolact.inference.predictor import Predictor
 
 BEST_ARTIFACT = "best.safetensors"
-_ORIGINAL = (".pth", ".pt")
+_ARTIFACT, _ORIGINAL = ".safetensors", (".pth", ".pt")
 
 
 def load(
@@ -51,20 +51,40 @@ def read_model(
     model: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None
 ) -> tuple[dict[str, Tensor], ArtifactMetadata]:
     """The tensors of a model, by our names, and its record. Arguments and errors as of ``load``."""
-    path, name = Path(model), None
     if weights is not None:
+        preset(str(model))  # there must be such a model
         name, path = str(model), Path(weights)
-        preset(name)  # there must be such a model
-    elif path.is_dir():
-        path = best_artifact(path)
-    elif path.suffix not in (*_ORIGINAL, ".safetensors"):
+    elif (file := model_file(model)) is not None:
+        name, path = None, file
+    else:
         name, path = str(model), _published_weights(str(model))
-    if path.suffix == ".safetensors":
+    if path.suffix == _ARTIFACT:
         return read_artifact(path)
     return read_original(path, model=name, say=_say)
 
 
-def best_artifact(run: Path) -> Path:
+def read_record(path: Path) -> ArtifactMetadata:
+    """What a file says about its model; of an artifact no tensors are read.
+
+    Raises:
+        CheckpointError: If the file is missing or broken.
+    """
+    return read_metadata(path) if path.suffix == _ARTIFACT else read_original(path, say=_say)[1]
+
+
+def model_file(model: str | os.PathLike[str]) -> Path | None:
+    """The file that a run directory, an artifact or an original ``.pth`` means; None for a name.
+
+    Raises:
+        CheckpointError: If it is a run directory without a finished model.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return _best_artifact(path)
+    return path if path.suffix in (*_ORIGINAL, _ARTIFACT) else None
+
+
+def _best_artifact(run: Path) -> Path:
     """The best model of a run directory.
 
     Raises:

@@ -119,9 +119,7 @@ class Predictor:
             return []
         _, found = self.forward(pictures, detection)
         return [
-            Result.from_detections(
-                detections, (picture.shape[0], picture.shape[1]), self.names, image=picture
-            )
+            self.finish(detections, picture)
             for detections, picture in zip(found, pictures, strict=True)
         ]
 
@@ -136,6 +134,12 @@ class Predictor:
                 predictions, self.network.anchors, detection, self.network.mask_scorer
             )
         return images, found
+
+    def finish(self, detections: Detections, picture: NDArray[np.uint8]) -> Result:
+        """What was found in the network's input, in pixels of the picture that it shows."""
+        size = (picture.shape[0], picture.shape[1])
+        region = self.preprocessor.placement(size).region
+        return Result.from_detections(detections, size, self.names, region=region, image=picture)
 
 
 def predict_files(

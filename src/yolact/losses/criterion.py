@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from yolact.config.training import LossConfig
-from yolact.losses.matching import AnchorAssignment, match_anchors
+from yolact.losses.matching import Matching, match_batch
 from yolact.losses.terms import (
     box_loss,
     class_loss,
@@ -39,97 +39,130 @@ class YolactCriterion(nn.Module):
         super().__init__()
         self.config = config
 
+    def match(self, targets: tuple[Target, ...], anchors: Tensor) -> Matching:
+        """Decide which anchors (A, 4) answer for which objects; the network is not asked."""
+        return match_batch(
+            targets,
+            anchors,
+            positive_iou=self.config.positive_iou,
+            negative_iou=self.config.negative_iou,
+            crowd_iou=self.config.crowd_iou,
+        )
+
+    def count_positives(self, targets: tuple[Target, ...], anchors: Tensor) -> Tensor:
+        """How many anchors are positives of these targets, () float32."""
+        return self.match(targets, anchors).num_positives
+
     def forward(
         self,
         predictions: Predictions,
         targets: tuple[Target, ...],
         anchors: Tensor,
         mask_scorer: Callable[[Tensor], Tensor] | None = None,
+        *,
+        matching: Matching | None = None,
+        num_positives: Tensor | None = None,
+        num_images: int | None = None,
     ) -> dict[str, Tensor]:
         """The weighted terms as scalars; the loss to minimise is their plain sum.
 
+        Of a batch that comes in parts, as in accumulation or several processes, the counts of the
+        whole take the place of the part's own. The losses of the parts then add up to the whole's.
+
         Args:
-            predictions: With semantic logits.
-            targets: One per image; an image may have no objects, or only crowds.
+            predictions: With semantic logits. Half precision becomes float32 before anything else.
+            targets: One per image; an image may have no objects, or only crowds. Boxes without
+                area count as no objects.
             anchors: (A, 4) cx cy w h.
             mask_scorer: Cropped soft masks (n, h, w) -> IoU predicted for every class (n, C), of a
                 model that judges its masks.
+            matching: What :meth:`match` says of these targets, where it is known already.
+            num_positives: () to divide by, instead of the number of positives here.
+            num_images: To divide by, instead of the number of images here.
+
+        Raises:
+            ValueError: If the predictions have no semantic logits.
         """
-        objects = [_without_crowds(target) for target in targets]
-        assignments = [
-            self._match(anchors, target, own) for target, own in zip(targets, objects, strict=True)
-        ]
-        is_positive = torch.stack([a.is_positive for a in assignments])
-        is_ignored = torch.stack([a.is_ignored for a in assignments])
-        num_positives = is_positive.sum().clamp(min=1)
-
-        box = predictions.box_offsets.sum() * 0
-        # Zero, unless the network diverged: then NaN, so that training skips the step.
-        mask = (predictions.prototypes.sum() + predictions.coefficients.sum()) * 0
-        semantic = predictions.prototypes.new_zeros(())
-        judged: list[_Masks] = []
-        columns = torch.zeros_like(is_positive, dtype=torch.int64)  # background unless matched
-        for i, (target, assignment) in enumerate(zip(objects, assignments, strict=True)):
-            masks = target.masks.to(predictions.prototypes.dtype)
-            semantic = semantic + semantic_loss(
-                _semantic_logits(predictions)[i], target.labels, masks
-            )
-            positive = assignment.is_positive.nonzero()[:, 0]
-            if not len(positive):
-                continue
-            matched = assignment.matched[positive]
-            columns[i, positive] = target.labels[matched] + 1
-            encoded = encode_boxes(target.boxes[matched], anchors[positive])
-            box = box + box_loss(predictions.box_offsets[i, positive], encoded)
-            sample = self._sample_masks(predictions, i, positive, matched, target, masks)
-            share = len(sample.labels) / len(positive)
-            mask = mask + mask_loss(sample.predicted, sample.boxes, sample.truth) / share
-            judged.append(sample)
-
-        negative = mine_hard_negatives(
-            predictions.class_logits, is_positive, is_ignored, self.config.negatives_per_positive
-        )
-        chosen = is_positive | negative
-        classes = class_loss(predictions.class_logits[chosen], columns[chosen])
+        if matching is None:
+            matching = self.match(targets, anchors)
+        if num_positives is None:
+            num_positives = matching.num_positives
+        with torch.autocast(anchors.device.type, enabled=False):
+            sums = self._sums(_full_precision(predictions), anchors, matching, mask_scorer)
+        config, num_positives = self.config, num_positives.clamp(min=1)
         losses = {
-            "box": self.config.box_weight * box / num_positives,
-            "class": self.config.class_weight * classes / num_positives,
-            "mask": self.config.mask_weight * mask / num_positives,
-            "semantic": self.config.semantic_weight * semantic / len(targets),
+            "box": config.box_weight * sums["box"] / num_positives,
+            "class": config.class_weight * sums["class"] / num_positives,
+            "mask": config.mask_weight * sums["mask"] / num_positives,
+            "semantic": config.semantic_weight * sums["semantic"] / (num_images or len(targets)),
         }
         if mask_scorer is not None:
-            iou = _judge(judged, predictions.prototypes, mask_scorer)
-            losses["mask_iou"] = self.config.mask_iou_weight * iou / num_positives
+            losses["mask_iou"] = config.mask_iou_weight * sums["mask_iou"] / num_positives
         return losses
 
-    def _match(self, anchors: Tensor, target: Target, objects: Target) -> AnchorAssignment:
-        return match_anchors(
-            anchors,
-            objects.boxes,
-            target.boxes[target.is_crowd],
-            positive_iou=self.config.positive_iou,
-            negative_iou=self.config.negative_iou,
-            crowd_iou=self.config.crowd_iou,
-        )
-
-    def _sample_masks(
+    def _sums(
         self,
         predictions: Predictions,
-        image: int,
-        positive: Tensor,
-        matched: Tensor,
-        target: Target,
-        masks: Tensor,
-    ) -> "_Masks":
-        """Of the image's positives, or of a random subset that stands for them."""
+        anchors: Tensor,
+        matching: Matching,
+        mask_scorer: Callable[[Tensor], Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """The terms of the batch, neither weighted nor divided."""
+        assert predictions.semantic_logits is not None
+        image, anchor, matched = matching.image, matching.anchor, matching.matched
+        truth = matching.masks.to(predictions.prototypes.dtype)
+        semantic = semantic_loss(
+            predictions.semantic_logits, matching.object_image, matching.labels, truth
+        )
+        encoded = encode_boxes(matching.boxes[matched], anchors[anchor])
+        box = box_loss(predictions.box_offsets[image, anchor], encoded)
+
+        masks = self._sample_masks(predictions, matching, truth)
+        # Zero, unless the network diverged: then NaN, so that training skips the step.
+        mask = (predictions.prototypes.sum() + predictions.coefficients.sum()) * 0
+        for each in masks:
+            mask = mask + each.weight * mask_loss(each.predicted, each.boxes, each.truth)
+
+        columns = torch.zeros_like(matching.is_positive, dtype=torch.int64)  # of the background
+        columns[image, anchor] = matching.labels[matched] + 1
+        chosen = matching.is_positive | mine_hard_negatives(
+            predictions.class_logits,
+            matching.is_positive,
+            matching.is_ignored,
+            self.config.negatives_per_positive,
+        )
+        classes = class_loss(predictions.class_logits[chosen], columns[chosen])
+        sums = {"box": box, "class": classes, "mask": mask, "semantic": semantic}
+        if mask_scorer is not None:
+            sums["mask_iou"] = _judge(masks, mask_scorer)
+        return sums
+
+    def _sample_masks(
+        self, predictions: Predictions, matching: Matching, truth: Tensor
+    ) -> list["_Masks"]:
+        """Of each image's positives, or of a random subset that stands for them."""
+        height, width = predictions.prototypes.shape[-2:]
+        truth = downscale_truth(truth, (height, width))
+        anchors = torch.split(matching.anchor, matching.counts)
+        objects = torch.split(matching.matched, matching.counts)
         limit = self.config.max_mask_positives
-        if len(positive) > limit:
-            subset = torch.randperm(len(positive), device=positive.device)[:limit]
-            positive, matched = positive[subset], matched[subset]
-        prototypes, boxes = predictions.prototypes[image], target.boxes[matched]
-        soft = assemble_masks(prototypes, predictions.coefficients[image, positive])
-        truth = downscale_truth(masks, (prototypes.shape[-2], prototypes.shape[-1]))
-        return _Masks(crop_masks(soft, boxes), truth[matched], boxes, target.labels[matched])
+        samples = []
+        for i, (anchor, matched) in enumerate(zip(anchors, objects, strict=True)):
+            if len(anchor) > limit:
+                subset = torch.randperm(len(anchor), device=anchor.device)[:limit]
+                anchor, matched = anchor[subset], matched[subset]
+            soft = assemble_masks(predictions.prototypes[i], predictions.coefficients[i, anchor])
+            boxes = matching.boxes[matched]
+            samples.append(
+                _Masks(
+                    crop_masks(soft, boxes),
+                    truth[matched],
+                    boxes,
+                    matching.labels[matched],
+                    weight=matching.counts[i] / max(len(anchor), 1),
+                )
+            )
+        return samples
 
 
 class _Masks(NamedTuple):
@@ -143,38 +176,37 @@ class _Masks(NamedTuple):
     """(P, 4) true ones as fractions."""
     labels: Tensor
     """(P,)."""
+    weight: float
+    """How many positives each of these stands for."""
 
 
-def _judge(
-    masks: list[_Masks], prototypes: Tensor, mask_scorer: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _judge(samples: list[_Masks], mask_scorer: Callable[[Tensor], Tensor]) -> Tensor:
     """Loss of the predicted IoUs.
 
     The masks are not detached, so that it trains prototypes and coefficients, too. The scorer runs
     even where no mask is left: every process of a training then has a gradient for it.
     """
-    none = prototypes.new_zeros((0, *prototypes.shape[-2:]))
-    no_labels = torch.zeros(0, dtype=torch.int64, device=prototypes.device)
-    large = [each.truth.sum(dim=(1, 2)) > _TOO_FEW_PIXELS for each in masks]
-    chosen = list(zip(masks, large, strict=True))
-    predicted = torch.cat([none, *(each.predicted[kept] for each, kept in chosen)])
-    truth = torch.cat([none, *(each.truth[kept] for each, kept in chosen)])
-    labels = torch.cat([no_labels, *(each.labels[kept] for each, kept in chosen)])
+    predicted = torch.cat([sample.predicted for sample in samples])
+    truth = torch.cat([sample.truth for sample in samples])
+    labels = torch.cat([sample.labels for sample in samples])
+    large = truth.sum(dim=(1, 2)) > _TOO_FEW_PIXELS
+    predicted, truth, labels = predicted[large], truth[large], labels[large]
     ious = mask_scorer(predicted).gather(1, labels[:, None])[:, 0]
     return mask_iou_loss(ious, predicted, truth)
 
 
-def _without_crowds(target: Target) -> Target:
-    objects = ~target.is_crowd
-    return Target(
-        boxes=target.boxes[objects],
-        labels=target.labels[objects],
-        masks=target.masks[objects],
-        is_crowd=target.is_crowd[objects],
-    )
+def _full_precision(predictions: Predictions) -> Predictions:
+    """At least float32: what half precision computed is converted, double stays."""
 
+    def full(tensor: Tensor) -> Tensor:
+        return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
-def _semantic_logits(predictions: Predictions) -> Tensor:
     if predictions.semantic_logits is None:
         raise ValueError("the criterion needs predictions made with semantic logits")
-    return predictions.semantic_logits
+    return Predictions(
+        box_offsets=full(predictions.box_offsets),
+        class_logits=full(predictions.class_logits),
+        coefficients=full(predictions.coefficients),
+        prototypes=full(predictions.prototypes),
+        semantic_logits=full(predictions.semantic_logits),
+    )

@@ -32,11 +32,14 @@ def mine_hard_negatives(
     """
     num_anchors = class_logits.shape[1]
     with torch.no_grad():
-        hardness = class_logits.logsumexp(dim=-1) - class_logits[..., 0]
+        # Image by image: the copy that the softmax makes of all logits then stays small.
+        hardness = torch.stack([-logits.log_softmax(dim=-1)[:, 0] for logits in class_logits])
         hardness = hardness.masked_fill(is_positive | is_ignored, 0)
-        rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
         wanted = is_positive.sum(dim=1, keepdim=True).clamp(min=1) * negatives_per_positive
-        chosen = rank < wanted.clamp(max=num_anchors - 1)
+        wanted = wanted.clamp(max=num_anchors - 1)
+        hardest = hardness.topk(int(wanted.max()), dim=1).indices
+        rank = torch.arange(hardest.shape[1], device=hardest.device)
+        chosen = torch.zeros_like(is_positive).scatter(1, hardest, rank < wanted)
     return chosen & ~is_positive & ~is_ignored
 
 
@@ -80,21 +83,24 @@ def mask_iou_loss(predicted_ious: Tensor, predicted: Tensor, masks: Tensor) -> T
     return F.smooth_l1_loss(predicted_ious, ious.to(predicted_ious.dtype), reduction="sum")
 
 
-def semantic_loss(logits: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
-    """Binary cross-entropy per class of the united masks, summed and over the map's area.
+def semantic_loss(logits: Tensor, images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross-entropy per class of the united masks over the map's area; the sum over images.
 
     Args:
-        logits: (C, h, w) of one image.
-        labels: (M,) of its objects.
+        logits: (B, C, h, w).
+        images: (M,) the image of each object, 0 … B-1.
+        labels: (M,) its class.
         masks: (M, H, W) float 0.0 or 1.0, at any resolution.
     """
-    height, width = logits.shape[-2:]
-    truth = torch.zeros_like(logits)
-    if len(masks):
-        truth = truth.index_add(0, labels, downscale_truth(masks, (height, width))).clamp(max=1)
+    _, num_classes, height, width = logits.shape
+    truth = torch.zeros_like(logits).flatten(0, 1)
+    truth.index_add_(0, images * num_classes + labels, downscale_truth(masks, (height, width)))
+    truth = truth.clamp_(max=1).view_as(logits)
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / (height * width)
 
 
 def downscale_truth(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """True masks (M, H, W), 0.0 or 1.0, at another resolution, still 0.0 or 1.0."""
+    if not len(masks):  # which PyTorch does not resize
+        return masks.new_zeros((0, *size))
     return (resize_masks(masks, size) > 0.5).to(masks.dtype)

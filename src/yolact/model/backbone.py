@@ -104,11 +104,13 @@ def check_feature_sizes(
         try:
             sizes = [(f.shape[2], f.shape[3]) for f in body(torch.empty(1, 3, height, width))]
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"backbone {name!r} takes no {height}x{width} images.") from error
+            raise UsageError(
+                f"backbone {name!r} takes no {width}x{height} images (width x height)."
+            ) from error
     if sizes != list(expected):
         raise UsageError(
             f"backbone {name!r} rounds sizes down: choose an image size that is a multiple of 32, "
-            f"not {height}x{width}."
+            f"not {width}x{height} (width x height)."
         )
 
 

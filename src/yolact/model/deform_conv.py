@@ -40,9 +40,15 @@ class DeformableConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, h, w) -> (B, out, h', w'), the sizes of the convolution it stands for."""
         offsets, modulation = self.conv_offset_mask(x).split((2 * _TAPS, _TAPS), dim=1)
-        mask = torch.sigmoid(modulation)
+        # In mixed precision the others come as halves, which there is no kernel for everywhere.
+        dtype = self.weight.dtype
         output: Tensor = deform_conv2d(
-            x, offsets, self.weight, self.bias, **self.geometry, mask=mask
+            x.to(dtype),
+            offsets.to(dtype),
+            self.weight,
+            self.bias,
+            **self.geometry,
+            mask=torch.sigmoid(modulation).to(dtype),
         )
         return output
 

@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor
 
+Region = tuple[float, float, float, float]
+"""A part of the network's input: x1 y1 x2 y2 as fractions of it."""
+
+WHOLE_INPUT: Region = (0.0, 0.0, 1.0, 1.0)
+
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Turn centre and size into corners, ``(..., 4)`` each."""
@@ -35,9 +40,10 @@ def box_intersection(a: Tensor, b: Tensor) -> Tensor:
     """Area shared by every pair of ``a`` ``(..., N, 4)`` and ``b`` ``(..., M, 4)``, ``(..., N, M)``."""
     ax1, ay1, ax2, ay2 = a[..., :, None, :].unbind(-1)
     bx1, by1, bx2, by2 = b[..., None, :, :].unbind(-1)
-    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
-    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
-    return width * height
+    # In place: in training the pairs are millions, and fresh memory costs more than the sums.
+    width = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
+    height = torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_(min=0)
+    return width.mul_(height)
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -47,4 +53,5 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     compare decide what NaN means.
     """
     intersection = box_intersection(a, b)
-    return intersection / (box_area(a)[..., :, None] + box_area(b)[..., None, :] - intersection)
+    union = (box_area(a)[..., :, None] + box_area(b)[..., None, :]).sub_(intersection)
+    return intersection.div_(union)

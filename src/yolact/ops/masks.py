@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yolact.config.detection import Crop
-from yolact.ops.boxes import grow_boxes
+from yolact.ops.boxes import WHOLE_INPUT, Region, grow_boxes
 
 
 class CroppedMask(NamedTuple):
@@ -63,7 +63,7 @@ def crop_masks(masks: Tensor, boxes: Tensor, padding: float = 1.0) -> Tensor:
     _, height, width = masks.shape
     left, top, right, bottom = crop_bounds(boxes, height, width, padding).T[:, :, None, None]
     columns, rows = _cells(height, width, boxes)
-    inside: Tensor = (columns >= left) & (columns < right) & (rows >= top) & (rows < bottom)
+    inside: Tensor = ((columns >= left) & (columns < right)) & ((rows >= top) & (rows < bottom))
     return masks * inside
 
 
@@ -101,7 +101,7 @@ def confine_masks(masks: Tensor, boxes: Tensor, crop: Crop, margin: float) -> tu
         The masks, and (N, 4) the boxes they end at, for :func:`binarize_in_image`.
     """
     if crop == "none":
-        return masks, boxes.new_tensor((0.0, 0.0, 1.0, 1.0)).expand_as(boxes)
+        return masks, boxes.new_tensor(WHOLE_INPUT).expand_as(boxes)
     reach = grow_boxes(boxes, margin)
     if crop == "soft":
         masks = fade_masks(masks, boxes, margin)
@@ -124,23 +124,31 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def binarize_in_image(
-    masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
+    masks: Tensor,
+    boxes: Tensor,
+    image_size: tuple[int, int],
+    threshold: float = 0.5,
+    *,
+    region: Region = WHOLE_INPUT,
 ) -> list[CroppedMask]:
     """Upsample cropped soft masks to the image and binarise them, touching only what can be true.
 
-    Gives the same pixels as ``resize_masks(masks, image_size) > threshold`` after ``crop_masks``.
-    Bilinear resizing is separable, hence ``rows @ mask @ columns.T`` with two small matrices, and
-    a window of the result needs only a window of each.
+    Gives the same pixels as ``resize_masks(masks, image_size) > threshold`` after ``crop_masks``,
+    if the image fills the input. Else the centre of every pixel of the image is looked up where it
+    lies in the input. Bilinear resizing is separable, hence ``rows @ mask @ columns.T`` with two
+    small matrices, and a window of the result needs only a window of each.
 
     Args:
         masks: (N, h, w) probabilities, already cropped.
         boxes: (N, 4) x1 y1 x2 y2 as fractions: where the masks end, give or take a cell.
         image_size: (height, width) of the image.
         threshold: Above it a pixel belongs to the object.
+        region: Which part of the masks shows the image.
     """
     _, h, w = masks.shape
-    rows = _interpolation_matrix(h, image_size[0])
-    columns = _interpolation_matrix(w, image_size[1])
+    x1, y1, x2, y2 = region
+    rows = _Axis(h, image_size[0], y1, y2)
+    columns = _Axis(w, image_size[1], x1, x2)
     soft = masks.detach().float().cpu().numpy()
     bounds = crop_bounds(boxes.detach().float().cpu(), h, w).numpy()
     return [
@@ -152,35 +160,46 @@ def binarize_in_image(
 def _binarize_window(
     mask: NDArray[np.float32],
     edges: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    columns: NDArray[np.float32],
+    rows: "_Axis",
+    columns: "_Axis",
     threshold: float,
 ) -> CroppedMask:
-    (height, h), (width, w) = rows.shape, columns.shape
     if not np.isfinite(edges).all():  # a network that diverged has boxes nowhere
         return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
-    c0, c1 = max(int(np.floor(edges[0])), 0), min(int(np.ceil(edges[2])), w)
-    r0, r1 = max(int(np.floor(edges[1])), 0), min(int(np.ceil(edges[3])), h)
-    if c1 <= c0 or r1 <= r0:
+    c0, c1 = max(int(np.floor(edges[0])), 0), min(int(np.ceil(edges[2])), columns.cells)
+    r0, r1 = max(int(np.floor(edges[1])), 0), min(int(np.ceil(edges[3])), rows.cells)
+    x0, x1 = columns.reach(c0, c1)
+    y0, y1 = rows.reach(r0, r1)
+    if c1 <= c0 or r1 <= r0 or x1 <= x0 or y1 <= y0:
         return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
-    # A cell reaches one cell further than itself when it is spread bilinearly.
-    x0, x1 = max(int((c0 - 1) * width / w), 0), min(int(np.ceil((c1 + 1) * width / w)), width)
-    y0, y1 = max(int((r0 - 1) * height / h), 0), min(int(np.ceil((r1 + 1) * height / h)), height)
-    window = rows[y0:y1, r0:r1] @ mask[r0:r1, c0:c1] @ columns[x0:x1, c0:c1].T
+    window = rows.matrix[y0:y1, r0:r1] @ mask[r0:r1, c0:c1] @ columns.matrix[x0:x1, c0:c1].T
     return CroppedMask(x0, y0, window > threshold)
 
 
-def _interpolation_matrix(source: int, target: int) -> NDArray[np.float32]:
-    """(target, source) matrix of a 1-D bilinear resize with half-pixel centres."""
-    position = (np.arange(target, dtype=np.float32) + np.float32(0.5)) * np.float32(
-        source / target
-    ) - np.float32(0.5)
-    position = np.maximum(position, 0)
-    lower = np.minimum(position.astype(np.int64), source - 1)
-    upper = np.minimum(lower + 1, source - 1)
-    share = (position - lower).astype(np.float32)
-    matrix = np.zeros((target, source), dtype=np.float32)
-    each = np.arange(target)
-    matrix[each, lower] += 1 - share
-    matrix[each, upper] += share
-    return matrix
+class _Axis:
+    """A 1-D bilinear resize with half-pixel centres, of a part of the cells to pixels."""
+
+    def __init__(self, cells: int, pixels: int, near: float, far: float) -> None:
+        """The pixels lie side by side from ``near`` to ``far``, fractions of all cells."""
+        self.cells = cells
+        self._pixels = pixels
+        self._start, self._span = near * cells, (far - near) * cells
+        position = (np.arange(pixels, dtype=np.float32) + np.float32(0.5)) * np.float32(
+            self._span / pixels
+        ) + np.float32(self._start - 0.5)
+        position = np.maximum(position, 0)
+        lower = np.minimum(position.astype(np.int64), cells - 1)
+        upper = np.minimum(lower + 1, cells - 1)
+        share = (position - lower).astype(np.float32)
+        self.matrix: NDArray[np.float32] = np.zeros((pixels, cells), dtype=np.float32)
+        """(pixels, cells)."""
+        each = np.arange(pixels)
+        self.matrix[each, lower] += 1 - share
+        self.matrix[each, upper] += share
+
+    def reach(self, first: int, last: int) -> tuple[int, int]:
+        """Pixels, end excluded, that cells ``first`` to ``last``, end excluded, can touch."""
+        # A cell reaches one cell further than itself when it is spread bilinearly.
+        near = (first - 1 - self._start) * self._pixels / self._span
+        far = (last + 1 - self._start) * self._pixels / self._span
+        return max(int(near), 0), min(int(np.ceil(far)), self._pixels)

@@ -82,6 +82,40 @@ def decode_runs(rle: Mapping[str, Any]) -> list[int]:
     return runs
 
 
+def labels_to_rles(labels: NDArray[np.integer[Any]]) -> dict[int, RLE]:
+    """The mask of every label in a label map, background 0 left out.
+
+    The work grows with the picture and the number of runs, not with the number of objects.
+
+    Args:
+        labels: (H, W) whole numbers, at least one.
+
+    Returns:
+        label -> its mask, ascending.
+    """
+    height, width = labels.shape
+    column_wise = labels.T.ravel()
+    starts = np.append(0, np.flatnonzero(column_wise[1:] != column_wise[:-1]) + 1)
+    ends = np.append(starts[1:], height * width)
+    order = np.argsort(column_wise[starts], kind="stable")
+    values = column_wise[starts][order]
+    firsts = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
+    masks: dict[int, RLE] = {}
+    for first, last in zip(firsts, np.append(firsts[1:], len(values)), strict=True):
+        if values[first] == 0:
+            continue
+        runs = order[first:last]
+        edges = np.stack((starts[runs], ends[runs]), axis=1).ravel()
+        counts = np.diff(edges, prepend=0, append=height * width)
+        counts = counts[:-1] if counts[-1] == 0 else counts
+        uncompressed = {"size": [height, width], "counts": counts.tolist()}
+        compressed = coco_mask.frPyObjects(uncompressed, height, width)
+        masks[int(values[first])] = RLE(
+            size=[height, width], counts=compressed["counts"].decode("ascii")
+        )
+    return masks
+
+
 def _run_lengths(mask: CroppedMask, height: int, width: int) -> NDArray[np.int64]:
     """Lengths of the runs of 0, 1, 0, 1, … in the image read column by column."""
     rows, columns = mask.bitmap.shape

@@ -3,10 +3,12 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from yolact.artifacts.metadata import ArtifactMetadata
@@ -15,6 +17,9 @@ from yolact.errors import YolactError
 from yolact.losses.criterion import YolactCriterion
 from yolact.model.yolact import Yolact
 from yolact.structures import Batch, Target
+from yolact.training.average import MovingAverage, Statistics
+from yolact.training.precision import Precision
+from yolact.training.processes import gathered, of_first, total
 from yolact.training.schedule import Schedule
 
 _MAX_SKIPS_IN_A_ROW = 50
@@ -24,7 +29,8 @@ class YolactModule(lightning.LightningModule):
     """Trains a :class:`Yolact` by Lightning with manual optimisation.
 
     Manual, because a step with a non-finite loss or gradient is skipped, after the gradients of all
-    processes are in, so that every process decides alike.
+    processes are in, so that every process decides alike; with fp16 it may be tried again before.
+    A step that is skipped leaves no trace, in weights, statistics or random numbers.
     """
 
     def __init__(
@@ -38,6 +44,9 @@ class YolactModule(lightning.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model = model.to(memory_format=torch.channels_last)
+        self.average = None if config.ema_decay is None else MovingAverage(model, config.ema_decay)
+        # A function, not a module: names in checkpoints and artifacts stay as they are.
+        self._forward = torch.compile(model.forward) if config.compile else model.forward
         self._frozen = frozen_modules(
             model, config.freeze, batch_norm=bool(config.freeze_batch_norm)
         )
@@ -48,24 +57,31 @@ class YolactModule(lightning.LightningModule):
         self.config = config
         self.schedule = schedule
         self.losses: dict[str, Tensor] = {}
-        """The weighted terms of the latest step."""
+        """The weighted terms of the latest step; empty if it was skipped."""
         self.gradient_norm = 0.0
         self.skipped: list[tuple[int, tuple[int, ...]]] = []
         """(batches done, image ids) of every step that was skipped."""
         self.batches_done = 0
+        """Optimizer steps so far, skipped ones included."""
+        self.seconds = 0.0
+        """Training time until the end of the latest step, earlier parts of a resumed run included."""
         self._skips_in_a_row = 0
         self._seconds_before = 0.0
         self._started = time.monotonic()
 
     @property
-    def seconds(self) -> float:
-        """Training time so far, earlier parts of a resumed run included."""
-        return self._seconds_before + time.monotonic() - self._started
+    def kept(self) -> Yolact:
+        """The network that is measured and saved: the moving average, if there is one."""
+        return self.model if self.average is None else self.average.network
 
     @property
     def progress(self) -> float:
         """Share of the run that is over, 0 to 1."""
         return self.schedule.progress(self.batches_done, self.seconds)
+
+    def setup(self, stage: str) -> None:
+        """The device is known now."""
+        self._precision = Precision(self.config.precision, self.device.type)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD as published, or AdamW, which does not decay biases and norms."""
@@ -98,36 +114,89 @@ class YolactModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One optimizer step, or none where it would spoil the weights."""
         optimizer = self.optimizers()
-        assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
+        assert isinstance(optimizer, LightningOptimizer)
         rate = self.schedule.learning_rate(self.batches_done, self.progress)
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-        images = batch.images.contiguous(memory_format=torch.channels_last)
-        predictions = self.model(images, with_semantics=True)
-        self.losses = self.criterion(
-            predictions, batch.targets, self.model.anchors, self.model.mask_scorer
-        )
-        total = torch.stack(list(self.losses.values())).sum()
-        optimizer.zero_grad()
-        self.manual_backward(total)
-        limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.gradient_norm = float(norm)
-        if math.isfinite(self.gradient_norm) and bool(torch.isfinite(total)):
+        parts = split_batch(batch, self.config.accumulate)
+        statistics = Statistics(self.model)
+        attempt = self._attempt(optimizer, parts)
+        while attempt.overflowed and self._precision.try_smaller_scale():
+            statistics.restore()
+            attempt = self._attempt(optimizer, parts)
+        if attempt.is_finite:
             optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
             self._skips_in_a_row = 0
         else:
-            self._skip(batch)
+            statistics.restore()
+            self._skip(gathered(attempt.suspects))
+        self._precision.end_step(taken=attempt.is_finite)
         self.batches_done += 1
+        self.seconds = of_first(self._seconds_before + time.monotonic() - self._started)
 
-    def _skip(self, batch: Batch) -> None:
-        self.skipped.append((self.batches_done, batch.image_ids))
+    def _attempt(self, optimizer: LightningOptimizer, parts: Sequence[Batch]) -> "_Attempt":
+        """Forward and backward; leaves the gradient of the whole step, clipped."""
+        # Random numbers of each step's own: a resumed run, or a second attempt, draws the same.
+        torch.manual_seed(random_seed(self.config.seed, self.batches_done, self.global_rank))
+        optimizer.zero_grad()
+        anchors, processes = self.model.anchors, self.trainer.world_size
+        matchings = [self.criterion.match(part.targets, anchors) for part in parts]
+        num_positives = self._whole_step(torch.stack([m.num_positives for m in matchings]).sum())
+        num_images = sum(len(part.targets) for part in parts) * processes
+        of_parts = []
+        for part, matching in zip(parts, matchings, strict=True):
+            images = part.images.contiguous(memory_format=torch.channels_last)
+            with self._precision.forward():
+                predictions = self._forward(images, with_semantics=True)
+            losses = self.criterion(
+                predictions,
+                part.targets,
+                anchors,
+                self.model.mask_scorer,
+                matching=matching,
+                num_positives=num_positives,
+                num_images=num_images,
+            )
+            terms = torch.stack(list(losses.values()))
+            # Gradients are averaged over the processes, and are to be summed.
+            self.manual_backward(self._precision.scale(terms.sum() * processes))
+            of_parts.append(terms.detach())
+        whole = self._whole_step(torch.stack(of_parts).sum(dim=0))
+        self.losses = dict(zip(losses, whole, strict=True))
+
+        self._precision.unscale(optimizer.optimizer)
+        limit = math.inf if self.config.gradient_clip is None else self.config.gradient_clip
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        sums = [terms.sum() for terms in (*of_parts, whole)]
+        *losses_of_parts, loss, self.gradient_norm = torch.stack([*sums, norm]).tolist()
+        suspects = list(parts)
+        if not math.isfinite(loss):  # the parts of another process may be at fault
+            suspects = [
+                part
+                for part, value in zip(parts, losses_of_parts, strict=True)
+                if not math.isfinite(value)
+            ]
+        return _Attempt(
+            loss_is_finite=math.isfinite(loss),
+            gradient_is_finite=math.isfinite(self.gradient_norm),
+            suspects=tuple(i for part in suspects for i in part.image_ids),
+        )
+
+    def _whole_step(self, counts: Tensor) -> Tensor:
+        """Sums over all processes."""
+        return total(counts)
+
+    def _skip(self, image_ids: tuple[int, ...]) -> None:
+        self.losses = {}
+        self.skipped.append((self.batches_done, image_ids))
         self._skips_in_a_row += 1
         if self._skips_in_a_row >= _MAX_SKIPS_IN_A_ROW:
             raise YolactError(
                 f"training stopped: {_MAX_SKIPS_IN_A_ROW} steps in a row had a loss or gradient "
-                f"that is not finite, the last with images {list(batch.image_ids)}; "
+                f"that is not finite, the last with images {list(image_ids)}; "
                 "a lower learning rate usually helps."
             )
 
@@ -153,16 +222,54 @@ class YolactModule(lightning.LightningModule):
             batches_done=self.batches_done,
             seconds=self.seconds,
             skipped=[(step, list(ids)) for step, ids in self.skipped],
-            random_state=torch.get_rng_state(),
+            skips_in_a_row=self._skips_in_a_row,
+            gradient_norm=self.gradient_norm,
+            precision=self._precision.state_dict(),
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the count and the clock where they were."""
+        """Take up counts, clock and scale where they were."""
         state = checkpoint["yolact"]
         self.batches_done = state["batches_done"]
-        self._seconds_before = state["seconds"]
+        self._seconds_before = self.seconds = state["seconds"]
         self.skipped = [(step, tuple(ids)) for step, ids in state["skipped"]]
-        torch.set_rng_state(state["random_state"])
+        self._skips_in_a_row = state["skips_in_a_row"]
+        self.gradient_norm = state["gradient_norm"]
+        self._precision.load_state_dict(state["precision"])
+
+
+class _Attempt(NamedTuple):
+    """What came out of a forward and backward pass."""
+
+    loss_is_finite: bool
+    """In all parts and processes."""
+    gradient_is_finite: bool
+    suspects: tuple[int, ...]
+    """Images of the parts with a loss that is not finite; all of the step's if there is none."""
+
+    @property
+    def is_finite(self) -> bool:
+        return self.loss_is_finite and self.gradient_is_finite
+
+    @property
+    def overflowed(self) -> bool:
+        """A gradient alone can be too large for fp16 because its scale is."""
+        return self.loss_is_finite and not self.gradient_is_finite
+
+
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into ``parts`` of the same size, in order; a small batch gives fewer or smaller."""
+    batches, start = [], 0
+    for images in batch.images.chunk(parts):
+        cut = slice(start, start + len(images))
+        batches.append(Batch(images, batch.targets[cut], batch.image_ids[cut]))
+        start += len(images)
+    return batches
+
+
+def random_seed(*numbers: int) -> int:
+    """One seed from several numbers, none of them negative; neighbours give unrelated ones."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def frozen_modules(model: nn.Module, parts: Sequence[str], *, batch_norm: bool) -> list[nn.Module]:

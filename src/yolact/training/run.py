@@ -1,35 +1,28 @@
 """``train``: data and a recipe in, a run directory out. Builds, composes, lets Lightning fit."""
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import platform
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 import yaml
+from timm.layers import convert_sync_batchnorm
 
-from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.presets import Recipe
-from yolact.config.serialize import load_recipe, merged, recipe_to_dict
-from yolact.config.training import TrainingConfig
-from yolact.data.coco import CocoInstances
-from yolact.data.dataset import TrainingSamples
-from yolact.data.formats.read import load_split
-from yolact.errors import CheckpointError, DataError, UsageError
+from yolact.config.serialize import recipe_to_dict
 from yolact.evaluation.coco import Metrics
+from yolact.evaluation.run import Sharing
 from yolact.files import write_text
 from yolact.inference.evaluate import evaluate_model
-from yolact.inference.load import BEST_ARTIFACT, choose_device
+from yolact.inference.load import BEST_ARTIFACT
 from yolact.inference.predictor import Predictor
-from yolact.model.build import build_yolact, prototype_size
-from yolact.model.yolact import Yolact
-from yolact.processing.preprocess import Preprocessor
 from yolact.training.callbacks import (
     LAST_CHECKPOINT,
     Checkpoints,
@@ -38,19 +31,24 @@ from yolact.training.callbacks import (
     Stop,
     Validation,
 )
-from yolact.training.loader import ShuffledBatches, training_loader
+from yolact.training.environment import deterministic_operations, explained_errors
+from yolact.training.lightning_trainer import lightning_trainer, quiet_lightning
+from yolact.training.loader import ShuffledBatches, training_loader, training_samples
 from yolact.training.module import YolactModule
+from yolact.training.prepare import Prepared, prepare
+from yolact.training.processes import (
+    Processes,
+    gathered,
+    run_together,
+    take_from_first,
+    wait_for_all,
+)
+from yolact.training.recipes import RUN_CONFIG, run_folder
 from yolact.training.schedule import Schedule
-from yolact.training.start import GivenWeights, Start, first_weights, read_given_weights
+from yolact.training.trackers import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
-RUN_CONFIG = "config.yaml"
 CURVES = "curves.png"
-
-_DEFAULT_MODEL = "yolact-nano"
-_FREEZE_BELOW = 6  # images per batch (spec 5.6)
-# What a resumed run keeps: its optimizer's state is of these weights alone.
-_UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm")
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,12 @@ def train(
     weights: str | os.PathLike[str] | None = None,
     pretrained_backbone: bool = False,
     backbone_weights: str | os.PathLike[str] | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
+    letterbox: bool | None = None,
     device: str = "auto",
+    devices: int | None = None,
+    nodes: int | None = None,
+    tracker: str | Sequence[str] | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model on a data set and write a run directory.
@@ -103,240 +105,137 @@ def train(
             :func:`yolact.config.training.fine_tuning`, unless settings say otherwise.
         pretrained_backbone: Start the backbone from ImageNet weights, which timm fetches once.
         backbone_weights: Start the backbone from this file of the original's instead.
-        size: Side of the square network input in pixels; the model's own by default.
+        size: Of the network input in pixels: a number for a square, ``"480x320"`` for a width and
+            a height. The model's own by default; anchors keep their share of the shorter side.
+        letterbox: Pictures keep their aspect inside the input, instead of being stretched to it;
+            as the model has it by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        settings: Fields of :class:`yolact.config.training.TrainingConfig`, and ``max_detections``.
+        devices: Training processes on each machine, each with a GPU of its own, or on the CPU. One
+            by default, or as many as torchrun or SLURM have started.
+        nodes: Machines, likewise.
+        tracker: ``tensorboard``, ``wandb``, ``mlflow``, or several of them, get the numbers of
+            ``metrics.jsonl`` too; ``none`` stops those of a resumed run.
+        settings: Fields of :class:`yolact.config.training.TrainingConfig`; ``max_detections``; and
+            ``recipe``, which replaces the model's own way of training: ``original``, ``modern``, or a
+            YAML file without ``base``. The other settings win over it. ``batch_size`` may be
+            ``"auto"`` on a GPU: the largest that fits.
 
     Raises:
         YolactError: A subclass says what is wrong with settings, data or weights, before the first
             step.
     """
-    target = choose_device(device)
-    starts = [s for s in (weights, pretrained_backbone, backbone_weights) if s not in (None, False)]
-    if len(starts) + resume > 1:
-        raise UsageError(
-            "choose one of resume, weights, pretrained_backbone and backbone_weights: each says "
-            "where the first weights come from."
-        )
-    name = "fine-tuned" if weights is not None else _DEFAULT_MODEL
-    folder = Path(out) if out is not None else Path("runs") / Path(model or name).stem
-    train_data = load_split(Path(data), "train")
-    val_data = load_split(Path(data), "val")
-    _check_classes(train_data, val_data)
-    if not train_data.records:
-        raise DataError(f"{train_data.source} has no images to train on.")
-
-    if resume:
-        state = _read_state(folder)
-        recipe = _resumed_recipe(folder, train_data, settings)
-        network = build_yolact(recipe.model)
-        provenance = ArtifactMetadata.from_json(state["metadata"], str(folder)).provenance
-    else:
-        if any((folder / name).exists() for name in (LAST_CHECKPOINT, BEST_ARTIFACT)):
-            raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
-        state = None
-        given = None if weights is None else read_given_weights(str(weights), model)
-        recipe = _new_recipe(model, given, train_data.class_names, size, settings)
-        torch.manual_seed(recipe.training.seed)
-        start = first_weights(
-            recipe.model,
-            given=given,
-            imagenet=pretrained_backbone,
-            backbone_file=None if backbone_weights is None else Path(backbone_weights),
-        )
-        network = start.network
-        recipe = replace(recipe, training=_settled(recipe.training, start))
-        if model is None:
-            model = given.name if given is not None else _DEFAULT_MODEL
-        provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
-        provenance |= start.provenance
-    provenance["training"] = recipe_to_dict(recipe)["training"]
-    metadata = ArtifactMetadata(recipe.model, recipe.detection, train_data.category_ids, provenance)
-    if (
-        recipe.model.block == "light"
-        and not recipe.training.freeze_batch_norm
-        and min(recipe.training.batch_size, len(train_data.records)) < 2
-    ):
-        raise UsageError(
-            "a model with light blocks needs at least two images per step: batch norm."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
-    return _fit(folder, recipe, metadata, network, train_data, val_data, target, resumed=state)
-
-
-def _fit(
-    folder: Path,
-    recipe: Recipe,
-    metadata: ArtifactMetadata,
-    network: Yolact,
-    train_data: CocoInstances,
-    val_data: CocoInstances,
-    device: torch.device,
-    *,
-    resumed: dict[str, Any] | None,
-) -> Run:
-    config = recipe.training
-    samples = TrainingSamples(
-        train_data,
-        Preprocessor(recipe.model),
-        prototype_size(recipe.model.image_size),
-        augmentation=config.augmentation,
-        seed=config.seed,
+    work = partial(
+        _train,
+        data=data,
+        model=model,
+        out=out,
+        resume=resume,
+        weights=weights,
+        pretrained_backbone=pretrained_backbone,
+        backbone_weights=backbone_weights,
+        size=size,
+        letterbox=letterbox,
+        tracked_by=tracker_names(tracker, run_folder(out, model, weights) if resume else None),
+        **settings,
     )
-    batches = ShuffledBatches(len(samples), config.batch_size, config.seed)
-    schedule = Schedule.from_config(config, batches.batches_per_epoch)
-    module = YolactModule(network, metadata, config, schedule)
+    return run_together(work, device=device, devices=devices, nodes=nodes)
 
+
+def _train(
+    processes: Processes, device: torch.device, *, tracked_by: tuple[str, ...], **arguments: Any
+) -> Run:
+    trackers = Trackers(tracked_by) if processes.is_first else None
+    prepared = prepare(processes, device, **arguments)
+    wait_for_all()  # what is wrong for one of them comes up before the first one writes
+    return fit(prepared, processes, device, trackers)
+
+
+def fit(
+    prepared: Prepared,
+    processes: Processes,
+    device: torch.device,
+    trackers: Trackers | None = None,
+    *,
+    observers: Sequence[lightning.Callback] = (),
+) -> Run:
+    """Train what is prepared, in every process of ``processes``; the first one writes.
+
+    Args:
+        prepared: The run.
+        processes: All that train it together.
+        device: This one's.
+        trackers: Told of everything that is logged; in the first process only.
+        observers: Callbacks that look on.
+    """
+    folder, recipe, resumed = prepared.folder, prepared.recipe, prepared.resumed
+    config = recipe.training
+    samples = training_samples(recipe, prepared.train_data)
+    batches = ShuffledBatches(
+        len(samples),
+        config.batch_size,
+        config.seed,
+        rank=processes.rank,
+        world_size=processes.count,
+    )
+    schedule = Schedule.from_config(config, batches.batches_per_epoch)
+    network = prepared.network
+    if config.sync_batch_norm and processes.count > 1 and not config.freeze_batch_norm:
+        network = convert_sync_batchnorm(network)
+    module = YolactModule(network, prepared.metadata, config, schedule)
+    batches.is_closing = lambda number: schedule.is_closing(number, module.seconds)
     if resumed is not None:
         batches.start = resumed["batches_done"]
-    log = MetricsLog(folder, resume_at=resumed["batches_done"] if resumed else None)
+
+    if processes.is_first:
+        write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
+    log = MetricsLog(
+        folder,
+        resume_at=resumed["batches_done"] if resumed else None,
+        writes=processes.is_first,
+    )
 
     def validate() -> Metrics:
-        predictor = Predictor(module.model, metadata, device=module.device)
-        return evaluate_model(predictor, recipe.detection, val_data, batch_size=config.batch_size)
-
-    validation = Validation(
-        validate,
-        folder,
-        log,
-        times=config.validations,
-        best_ap=resumed["best_ap"] if resumed else -1.0,
-    )
-    stop = Stop()
-    reporter = Reporter(log, validation, steps_per_epoch=batches.batches_per_epoch)
-    with _quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator=device.type,
-            devices=1 if device.index is None else [device.index],
-            max_epochs=-1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[stop, validation, reporter, Checkpoints(folder, validation)],
+        take_from_first(module.kept.buffers())
+        return evaluate_model(
+            Predictor(module.kept, prepared.metadata, device=module.device),
+            recipe.detection,
+            prepared.val_data,
+            batch_size=max(config.batch_size // (processes.count * config.accumulate), 1),
+            sharing=Sharing(processes.rank, processes.count, gathered),
         )
+
+    validation = Validation(validate, folder, log, patience=config.early_stop)
+    stop = Stop(validation)
+    reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
+    callbacks = [validation, stop, reporter, Checkpoints(folder), *observers]
+    about = _description(folder, recipe, prepared.metadata, device)
+    with (
+        quiet_lightning(),
+        closing(samples),
+        stop.listening(),
+        explained_errors(),
+        deterministic_operations(config.deterministic),
+        nullcontext()
+        if trackers is None
+        else trackers.following(log, folder, about, lambda: stop.interrupted),
+    ):
+        trainer = lightning_trainer(processes, device, callbacks)
         trainer.fit(
             module,
             training_loader(samples, batches, config),
             ckpt_path=str(folder / LAST_CHECKPOINT) if resumed is not None else None,
         )
-    draw_curves(log.rows, folder / CURVES)
-    return Run(folder, validation.best or validation.latest, stop.interrupted)
+    if processes.is_first:
+        draw_curves(log.rows, folder / CURVES)
+    return Run(folder, validation.best, stop.interrupted)
 
 
-def _check_classes(train_data: CocoInstances, val_data: CocoInstances) -> None:
-    train_classes = dict(zip(train_data.category_ids, train_data.class_names, strict=True))
-    for category_id, name in zip(val_data.category_ids, val_data.class_names, strict=True):
-        if train_classes.get(category_id) != name:
-            raise DataError(
-                f"{val_data.source} has category {category_id} {name!r}, which in "
-                f"{train_data.source} is {train_classes.get(category_id, 'missing')!r}."
-            )
-
-
-def _stored_recipe(folder: Path, data: CocoInstances) -> Recipe:
-    path = folder / RUN_CONFIG
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds no run to resume: {path} is missing.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not readable YAML: {error}") from error
-    recipe = merged(load_recipe("yolact-nano", data.class_names), document, str(path))
-    assert isinstance(recipe, Recipe)
-    if recipe.model.class_names != data.class_names:
-        raise DataError(
-            f"the run in {folder} has the classes {list(recipe.model.class_names)}, "
-            f"{data.source} has {list(data.class_names)}."
-        )
-    return recipe
-
-
-def _resumed_recipe(folder: Path, data: CocoInstances, settings: dict[str, Any]) -> Recipe:
-    stored = _stored_recipe(folder, data)
-    recipe = _with_settings(stored, settings)
-    for name in _UNCHANGEABLE:
-        before, now = getattr(stored.training, name), getattr(recipe.training, name)
-        if before != now:
-            raise UsageError(
-                f"the run in {folder} was started with {name} {before!r}, which a resumed run "
-                f"keeps; leave {now!r} out, or start a new run from its weights."
-            )
-    return recipe
-
-
-def _with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
-    settings = dict(settings)
-    limit = settings.pop("max_detections", None)
-    if limit is not None:
-        recipe = replace(recipe, detection=replace(recipe.detection, max_detections=limit))
-    if "steps" in settings:  # one length replaces another
-        settings.setdefault("epochs", None)
-    elif "epochs" in settings:
-        settings.setdefault("steps", None)
-    elif "max_time" in settings:
-        settings |= {"epochs": None, "steps": None}
-    training = merged(recipe.training, settings, "training settings")
-    return replace(recipe, training=training)
-
-
-def _new_recipe(
-    model: str | None,
-    given: GivenWeights | None,
-    class_names: tuple[str, ...],
-    size: int | None,
-    settings: dict[str, Any],
-) -> Recipe:
-    if given is not None and model is None:
-        recipe = given.recipe(class_names)
-    else:
-        recipe = load_recipe(model or _DEFAULT_MODEL, class_names, fine_tune=given is not None)
-    if size is not None:
-        recipe = recipe.resized((size, size))
-    return _with_settings(recipe, settings)
-
-
-def _settled(config: TrainingConfig, start: Start) -> TrainingConfig:
-    """Decide on batch norm, and refuse to freeze what has not learnt anything yet.
-
-    Batch norm is fixed for small batches (spec 5.6), unless random: then its statistics mean nothing.
-    """
-    for part in config.freeze:
-        if any(name.startswith(f"{part}.") for name in start.random):
-            raise UsageError(
-                f"{part} cannot be frozen: it begins at random, at least in part, and would stay so."
-            )
-    if config.freeze_batch_norm is not None:
-        return config
-    small = config.batch_size < _FREEZE_BELOW
-    return replace(config, freeze_batch_norm=small and start.has_given_batch_norm)
-
-
-def _read_state(folder: Path) -> dict[str, Any]:
-    checkpoint = folder / LAST_CHECKPOINT
-    if not checkpoint.is_file():
-        raise UsageError(f"{folder} holds no run to resume: {checkpoint} is missing.")
-    try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)[
-            "yolact"
-        ]
-    except Exception as error:  # whatever a broken pickle raises
-        raise CheckpointError(f"{checkpoint} cannot be resumed from: {error}") from error
-    return state
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's hints about loaders and hardware are not for our users."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _description(
+    folder: Path, recipe: Recipe, metadata: ArtifactMetadata, device: torch.device
+) -> dict[str, Any]:
+    """What trackers keep of a run beside its numbers."""
+    origin = {key: value for key, value in metadata.provenance.items() if key != "training"}
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    best = str((folder / BEST_ARTIFACT).absolute())
+    about = {"provenance": origin, "versions": versions, "device": str(device), "best": best}
+    return recipe_to_dict(recipe) | about

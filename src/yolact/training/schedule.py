@@ -18,6 +18,8 @@ class Schedule:
     config: TrainingConfig
     total_steps: int | None
     max_seconds: float | None
+    steps_between_validations: int | None = None
+    """None: a number of validations, evenly over the run."""
 
     @classmethod
     def from_config(cls, config: TrainingConfig, steps_per_epoch: int) -> "Schedule":
@@ -36,13 +38,29 @@ class Schedule:
             seconds = parse_duration(config.max_time).total_seconds()
         if total is None and seconds is None:
             raise UsageError("a run needs a length: epochs, steps or max_time.")
-        return cls(config, total, seconds)
+        between = None
+        if config.validate_every is not None:
+            between = max(1, round(config.validate_every * steps_per_epoch))
+        return cls(config, total, seconds, between)
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the run that is over after ``step`` steps and ``seconds`` seconds, 0 to 1."""
         by_steps = step / self.total_steps if self.total_steps else 0.0
         by_time = seconds / self.max_seconds if self.max_seconds else 0.0
         return min(max(by_steps, by_time), 1.0)
+
+    def validations_due(self, step: int, progress: float) -> int:
+        """How many validations belong to the first ``step`` steps; the end has one of its own."""
+        if self.steps_between_validations is not None:
+            return step // self.steps_between_validations
+        return int(progress * self.config.validations)
+
+    def is_closing(self, step: int, seconds: float) -> bool:
+        """Whether the step that follows ``step`` finished ones is in the last part of the run.
+
+        Without a limit in seconds this depends on the step alone.
+        """
+        return self.progress(step, seconds) >= 1 - self.config.closing
 
     def learning_rate(self, step: int, progress: float) -> float:
         """Rate for the step that follows ``step`` finished ones."""

@@ -14,7 +14,7 @@ from yolact.config.model import ModelConfig
 from yolact.config.presets import PRESETS, Recipe, preset
 from yolact.config.serialize import merged
 from yolact.config.training import TrainingConfig, fine_tuning
-from yolact.inference.load import read_model
+from yolact.inference.load import model_file, read_model
 from yolact.model.build import build_yolact
 from yolact.model.yolact import Yolact
 
@@ -67,8 +67,9 @@ def read_given_weights(source: str, model: str | None) -> GivenWeights:
     Raises:
         CheckpointError: If there is no such model, or its file is broken.
     """
-    if model in PRESETS and Path(source).suffix == ".pth":
-        return GivenWeights(source, *read_model(model, weights=source))
+    path = model_file(source)
+    if path is not None and model in PRESETS:
+        return GivenWeights(source, *read_model(model, weights=path))
     return GivenWeights(source, *read_model(source))
 
 

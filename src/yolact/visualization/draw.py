@@ -55,7 +55,7 @@ def draw_instances(
     image: NDArray[np.uint8],
     boxes: NDArray[np.float32],
     labels: NDArray[np.int64],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.float32] | None,
     names: Sequence[str],
     crops: Sequence[CroppedMask],
 ) -> NDArray[np.uint8]:
@@ -70,7 +70,7 @@ def draw_instances(
         image: (H, W, 3) RGB; stays as it is.
         boxes: (N, 4) x1 y1 x2 y2 in pixels, inside the picture.
         labels: (N,) 0 … C-1.
-        scores: (N,) in [0, 1], in any order.
+        scores: (N,) in [0, 1], in any order; None for labels, which have none.
         names: Of all C classes.
         crops: N masks, each inside the picture.
 
@@ -80,7 +80,7 @@ def draw_instances(
     canvas = image.copy()
     scale = _scale(image.shape[:2])
     colours = _instance_colours(labels, boxes)
-    best_last = np.argsort(scores, kind="stable")
+    best_last = np.arange(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
     for index in best_last:
         _fill(canvas, crops[index], colours[index])
     for index in best_last:
@@ -159,11 +159,11 @@ def _outline(
         cv2.rectangle(canvas, (x1, y1), (max(x1, x2 - 1), max(y1, y2 - 1)), colour, line)
 
 
-def _shortened(name: str, score: float, width: int, scale: _Scale) -> str:
+def _shortened(name: str, score: float | None, width: int, scale: _Scale) -> str:
     """The longest form of the label that fits into the picture."""
-    font = _font(scale.text)
+    font = text_font(scale.text)
     room = width - 2 * scale.padding
-    forms = [f"{name} {score:.2f}", name]
+    forms = [name] if score is None else [f"{name} {score:.2f}", name]
     forms += [f"{name[:length]}…" for length in range(len(name) - 1, 0, -1)]
     return next((form for form in forms if font.getlength(form) <= room), "")
 
@@ -173,7 +173,7 @@ def _text_coverage(text: str, scale: _Scale) -> NDArray[np.float32]:
     """(height, width) of a chip, 1 where a letter is; of the same height for every text."""
     if not text:
         return np.zeros((0, 0), dtype=np.float32)
-    font = _font(scale.text)
+    font = text_font(scale.text)
     ascent, descent = font.getmetrics()
     size = (
         round(font.getlength(text)) + 2 * scale.padding,
@@ -185,7 +185,8 @@ def _text_coverage(text: str, scale: _Scale) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def text_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of everything written on pictures, ``size`` pixels high."""
     # DejaVu comes with Matplotlib and knows Latin, Greek and Cyrillic; Pillow's own font and
     # OpenCV's know ASCII only.
     import matplotlib
@@ -198,7 +199,7 @@ def _arrange_chips(
     image_size: tuple[int, ...],
     boxes: NDArray[np.float32],
     labels: NDArray[np.int64],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.float32] | None,
     names: Sequence[str],
     crops: Sequence[CroppedMask],
     scale: _Scale,
@@ -209,8 +210,10 @@ def _arrange_chips(
     chips: list[tuple[int, _Chip]] = []
     taken = np.zeros((0, 4))
     room = height * width * _MOST_CHIPS
-    for index in np.argsort(-scores, kind="stable"):
-        text = _shortened(names[labels[index]], float(scores[index]), width, scale)
+    best_first = np.arange(len(boxes)) if scores is None else np.argsort(-scores, kind="stable")
+    for index in best_first:
+        score = None if scores is None else float(scores[index])
+        text = _shortened(names[labels[index]], score, width, scale)
         coverage = _text_coverage(text, scale)
         if not text or coverage.shape[0] > height or coverage.size > room:
             continue

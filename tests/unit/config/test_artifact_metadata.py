@@ -1,6 +1,7 @@
 """The record of a model holds its configuration, so its round trip is a matter of configuration."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,14 @@ def test_round_trip(name):
         provenance={"steps": 12, "data": {"images": ["a", "b"]}, "map": 0.5},
     )
     assert ArtifactMetadata.from_json(metadata.to_json(), "test") == metadata
+
+
+def test_records_from_before_letterboxes_are_of_stretched_pictures():
+    model = preset("yolact-nano", ("a",)).model
+    record = json.loads(ArtifactMetadata(replace(model, letterbox=True)).to_json())
+    assert ArtifactMetadata.from_json(json.dumps(record), "test").model.letterbox
+    del record["model"]["letterbox"]
+    assert ArtifactMetadata.from_json(json.dumps(record), "test").model == model
 
 
 def broken(**changes):

@@ -7,8 +7,15 @@ import yaml
 
 from yolact.config.model import ModelConfig
 from yolact.config.presets import PRESETS, preset
-from yolact.config.serialize import load_recipe, merged, recipe_to_dict
-from yolact.config.training import fine_tuning
+from yolact.config.serialize import (
+    TRAINING_RECIPES,
+    load_recipe,
+    merged,
+    recipe_to_dict,
+    with_settings,
+    with_training_recipe,
+)
+from yolact.config.training import TrainingConfig, fine_tuning
 from yolact.errors import UsageError
 
 CLASSES = ("cat", "dog")
@@ -93,18 +100,31 @@ def test_a_power_of_ten_is_a_number_for_people():
     assert (recipe.training.learning_rate, recipe.training.gradient_clip) == (1e-4, 10.0)
 
 
+def test_scales_written_as_whole_numbers_follow_the_size():
+    recipe = load_recipe(str(CONFIGS / "nuclei.yaml"), ("nucleus",)).resized((160, 160))
+    assert recipe.model.anchors.scales[0] == (5.0, 8.0)
+
+
 def test_a_size_takes_the_anchors_along(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text("base: yolact-nano\nsize: 160\n")
     assert load_recipe(str(path), CLASSES) == preset("yolact-nano", CLASSES).resized((160, 160))
+    path.write_text("base: yolact-nano\nsize: 160x96\nmodel: {letterbox: true}\n")
+    lying = load_recipe(str(path), CLASSES).model
+    assert (lying.image_size, lying.letterbox) == ((96, 160), True)
+    assert lying.anchors == preset("yolact-nano", CLASSES).resized((96, 96)).model.anchors
     path.write_text("base: yolact-nano\nsize: big\n")
-    with pytest.raises(UsageError, match="size cannot be 'big'"):
+    with pytest.raises(UsageError, match=r"small.yaml: a size is written like .* not 'big'"):
         load_recipe(str(path), CLASSES)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_load(path):
-    assert load_recipe(str(path), CLASSES).model.class_names == CLASSES
+    if path.stem in TRAINING_RECIPES:
+        recipe = with_training_recipe(preset("yolact-nano", CLASSES), str(path))
+    else:
+        recipe = load_recipe(str(path), CLASSES)
+    assert recipe.model.class_names == CLASSES
 
 
 def test_a_preset_by_name():
@@ -156,3 +176,89 @@ def test_a_recipe_file_overrides_the_schedule_of_fine_tuning(tmp_path):
     expected = fine_tuning(preset("yolact-nano", CLASSES).training)
     assert tuned == replace(expected, warmup_steps=7, freeze=("backbone", "fpn"))
     assert load_recipe("yolact-nano", CLASSES, fine_tune=True).training == expected
+
+
+# --- Recipes for training -------------------------------------------------------------------------
+
+
+def test_the_built_in_recipes_change_augmentation_and_averaging_alone():
+    base = preset("yolact-base", CLASSES)
+    original, modern = (with_training_recipe(base, name) for name in TRAINING_RECIPES)
+    assert original == base  # which is the paper's
+    assert modern.training.mosaic > 0
+    assert modern.training.copy_paste > 0
+    assert modern.training.closing > 0
+    changed = {"augmentation", "copy_paste", "mosaic", "closing", "ema_decay"}
+    for name, value in vars(base.training).items():
+        assert (getattr(modern.training, name) == value) or name in changed
+    assert (modern.model, modern.detection) == (base.model, base.detection)
+
+
+def test_a_recipe_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text(
+        "training: {steps: 300, mosaic: 0.5, loss: {mask_weight: 3}}\n"
+        "detection: {max_detections: 7}\n"
+    )
+    base = preset("yolact-nano", CLASSES)
+    changed = with_training_recipe(base, str(path))
+    loss = replace(base.training.loss, mask_weight=3)
+    training = replace(base.training, epochs=None, steps=300, mosaic=0.5, loss=loss)
+    assert changed == replace(
+        base, training=training, detection=replace(base.detection, max_detections=7)
+    )
+    path.write_text("detection: {max_detections: 7}\n")
+    assert with_training_recipe(base, str(path)).training == base.training
+
+
+@pytest.mark.parametrize(
+    ("settings", "length"),
+    [
+        ({"steps": 5}, (None, 5, None)),
+        ({"epochs": 2.0}, (2.0, None, None)),
+        ({"max_time": "00:01:00"}, (None, None, "00:01:00")),
+        ({"steps": 5, "max_time": "00:01:00"}, (None, 5, "00:01:00")),
+        ({"epochs": None, "steps": 5}, (None, 5, None)),
+        ({"mosaic": 0.1}, (3.0, None, None)),
+    ],
+)
+def test_one_length_replaces_another(settings, length):
+    training = with_settings(TrainingConfig(epochs=3.0), settings, "settings")
+    assert (training.epochs, training.steps, training.max_time) == length
+
+
+def test_two_lengths_are_refused():
+    with pytest.raises(UsageError, match="in epochs or in steps, not both"):
+        with_settings(TrainingConfig(epochs=3.0), {"epochs": 2.0, "steps": 5}, "settings")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: yolact-nano\n", "mine.yaml names a base, so it is a model's recipe"),
+        ("model: {}\n", "mine.yaml: a recipe for training has no model, only training and"),
+        ("training: {mosiac: 1}\n", "mine.yaml: training: there is no setting mosiac"),
+        ("training: {mosaic: lots}\n", "mine.yaml: training: mosaic cannot be 'lots'"),
+        ("training: {mosaic: 2.0}\n", "mosaic must lie in"),
+        ("training: 3\n", "mine.yaml: training must hold keys and values"),
+        ("detection: {scores: 1}\n", "mine.yaml: detection: there is no setting scores"),
+        ("- training\n", "mine.yaml must hold keys and values"),
+        ("", "mine.yaml must hold keys and values"),
+        ("a: [unclosed\n", "mine.yaml is not readable YAML"),
+    ],
+)
+def test_broken_recipes_for_training(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        with_training_recipe(preset("yolact-nano", CLASSES), str(path))
+
+
+def test_a_recipe_for_training_that_is_not_there(tmp_path):
+    base = preset("yolact-nano", CLASSES)
+    with pytest.raises(
+        UsageError, match="no training recipe is called 'modrn'; there are original"
+    ):
+        with_training_recipe(base, "modrn")
+    with pytest.raises(UsageError, match=r"there is no recipe file .*gone\.yaml"):
+        with_training_recipe(base, str(tmp_path / "gone.yaml"))

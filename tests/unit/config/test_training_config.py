@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from yolact.config.presets import preset
-from yolact.config.training import FREEZABLE, TrainingConfig, fine_tuning, parse_duration
+from yolact.config.training import TrainingConfig, fine_tuning, parse_duration
 from yolact.errors import UsageError
 
 
@@ -39,6 +39,9 @@ def test_no_time_is_no_duration():
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"gradient_clip": 0.0}, "gradient_clip must be positive"),
         ({"validations": 0}, "validations must be positive"),
+        ({"mosaic": 1.5}, "mosaic must lie in"),
+        ({"copy_paste": -0.1}, "copy_paste must lie in"),
+        ({"closing": 2.0}, "closing must lie in"),
         ({"workers": -1}, "workers must not be negative"),
         ({"max_time": "10 minutes"}, "HH:MM:SS"),
         (
@@ -46,7 +49,17 @@ def test_no_time_is_no_duration():
             "cannot freeze 'neck'; there are backbone, fpn, protonet, head, semantic_head",
         ),
         ({"freeze": ("",)}, "cannot freeze ''"),
-        ({"freeze": (*FREEZABLE, "head")}, "every part is frozen"),
+        ({"accumulate": 0}, "accumulate must be positive"),
+        ({"batch_size": 8, "accumulate": 3}, "batch_size 8 cannot be split into 3 equal parts"),
+        ({"ema_decay": 1.0}, "ema_decay must lie between 0 and 1, not 1.0"),
+        ({"ema_decay": 0.0}, "ema_decay must lie between 0 and 1"),
+        ({"copy_paste": 1.5}, r"copy_paste must lie in \[0, 1\], not 1.5"),
+        ({"mosaic": -0.1}, "mosaic must lie in"),
+        ({"closing": float("nan")}, "closing must lie in"),
+        ({"early_stop": 0}, "early_stop must be positive"),
+        ({"validate_every": 0.0}, "validate_every must be positive"),
+        ({"seed": -1}, "seed must not be negative"),
+        ({"warmup_steps": -1}, "warmup_steps must not be negative"),
     ],
 )
 def test_impossible_training(settings, message):

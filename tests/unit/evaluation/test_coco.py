@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolact.errors import DataError, UsageError
-from yolact.evaluation.coco import CocoEvaluator, evaluate_results, load_results
+from yolact.evaluation.coco import CocoEvaluator, Metrics, evaluate_results, load_results
 
 EXACT = 1e-9
 
@@ -492,8 +492,10 @@ def test_categories_of_one_name_are_told_apart():
 
 def test_to_dict_is_json_of_the_same_names():
     truth = small_truth((1, 1, square(0, 0, 10), 0))
-    numbers = json.loads(json.dumps(evaluate_results([], truth).to_dict(), allow_nan=False))
+    metrics = evaluate_results([], truth)
+    numbers = json.loads(json.dumps(metrics.to_dict(), allow_nan=False))
 
+    assert Metrics.from_dict(numbers) == metrics
     assert numbers["mask"]["ap"] == 0
     assert numbers["box"]["ap_large"] is None
     assert numbers["per_class"]["cat"]["mask"]["ap75"] == 0

@@ -4,12 +4,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import yolact
+from yolact.data.images import read_image
 from yolact.errors import ImageError, UsageError
+from yolact.inference.predictor import Predictor
 from yolact.inference.sources import expand_sources, load_picture
 
 
@@ -84,6 +88,58 @@ def test_choices_of_detection(model, pictures):
     assert cropped.masks.area().sum() < whole.masks.area().sum()
     with pytest.raises(TypeError, match="nmss"):
         model(pictures[0], nmss="greedy")
+
+
+class TestLetterbox:
+    """The tiny model's input is 96x96; its weights are not asked how they like the bars."""
+
+    @pytest.fixture
+    def stretched(self, model):
+        # A colour that a picture of bytes can have.
+        config = replace(model.metadata.model, mean=(124.0, 117.0, 104.0))
+        return Predictor(
+            model.network, replace(model.metadata, model=config), device=torch.device("cpu")
+        )
+
+    @pytest.fixture
+    def letterboxed(self, stretched):
+        config = replace(stretched.metadata.model, letterbox=True)
+        return Predictor(
+            stretched.network, replace(stretched.metadata, model=config), device=stretched.device
+        )
+
+    def test_the_same_as_padding_the_picture_by_hand(self, letterboxed, stretched, pictures):
+        for path in pictures[:2]:
+            picture = read_image(path)  # 128x96
+            padded = np.tile(np.array((124, 117, 104), dtype=np.uint8), (128, 128, 1))
+            padded[16:112] = picture
+            found, expected = letterboxed(picture, score=0), stretched(padded, score=0)
+            assert len(found) == len(expected) > 20
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+            moved = expected.boxes - np.array((0, 16, 0, 16), dtype=np.float32)
+            moved = moved.clip(0, np.array((128, 96, 128, 96)))
+            np.testing.assert_allclose(found.boxes, moved, atol=1e-2)
+            masks = expected.masks.numpy()[:, 16:112]
+            assert masks.any()
+            assert (found.masks.numpy() != masks).sum() <= masks.sum() / 1000
+
+    def test_pictures_of_the_inputs_aspect_give_the_same(self, letterboxed, stretched, pictures):
+        square = read_image(pictures[0])[:, 10:106]
+        for picture in (square, cv2.resize(square, (192, 192)), cv2.resize(square, (50, 50))):
+            one, other = letterboxed(picture, score=0), stretched(picture, score=0)
+            np.testing.assert_array_equal(one.boxes, other.boxes)
+            np.testing.assert_array_equal(one.scores, other.scores)
+            np.testing.assert_array_equal(one.masks.numpy(), other.masks.numpy())
+
+    def test_pictures_of_several_shapes_in_one_batch(self, letterboxed, pictures):
+        picture = read_image(pictures[0])
+        mixed = [picture, picture.transpose(1, 0, 2), picture[:5], np.zeros((1, 1, 3), np.uint8)]
+        together = list(letterboxed.stream(mixed, score=0, batch_size=4))
+        for given, result in zip(mixed, together, strict=True):
+            height, width = given.shape[:2]
+            assert result.image_size == (height, width)
+            assert ((result.boxes >= 0) & (result.boxes <= (width, height) * 2)).all()
+            assert result.masks.numpy().shape == (len(result), height, width)
 
 
 @pytest.mark.parametrize(

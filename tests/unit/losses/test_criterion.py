@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oracles import losses as oracle
 from oracles import matching as matching_oracle
@@ -230,6 +232,70 @@ def test_masks_may_come_at_prototype_resolution():
     assert from_small["mask"].item() == pytest.approx(from_large["mask"].item())
 
 
+def test_positives_are_counted_over_the_batch():
+    targets = (TWO, NOTHING, ONE_AND_CROWD)
+    expected = 0
+    for truth in targets:
+        boxes = truth.boxes[~truth.is_crowd].tolist()
+        crowds = truth.boxes[truth.is_crowd].tolist()
+        expected += sum(m >= 0 for m in matching_oracle.match(ANCHORS.tolist(), boxes, crowds))
+    criterion = YolactCriterion(LossConfig())
+    assert criterion.count_positives(targets, ANCHORS).item() == expected
+    matching = criterion.match(targets, ANCHORS)
+    assert sum(matching.counts) == expected
+    assert matching.is_positive.sum(dim=1).tolist() == matching.counts
+    assert criterion.count_positives((NOTHING,), ANCHORS).item() == 0
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    targets = (TWO, NOTHING, ONE_AND_CROWD)
+    predictions = random_predictions(3)
+    criterion, judge = YolactCriterion(LossConfig()), Judge()
+    whole = criterion(predictions, targets, ANCHORS, judge)
+    count = criterion.count_positives(targets, ANCHORS)
+    sums = dict.fromkeys(whole, 0.0)
+    for i, truth in enumerate(targets):
+        one = replace(predictions, **{k: v[i : i + 1] for k, v in vars(predictions).items()})
+        known = criterion.match((truth,), ANCHORS)
+        part = criterion(
+            one, (truth,), ANCHORS, judge, matching=known, num_positives=count, num_images=3
+        )
+        for term, loss in part.items():
+            sums[term] += loss.item()
+    for term, loss in whole.items():
+        assert sums[term] == pytest.approx(loss.item()), term
+
+
+def test_a_count_below_one_divides_by_one():
+    predictions = random_predictions(1)
+    criterion = YolactCriterion(LossConfig())
+    none = criterion(predictions, (TWO,), ANCHORS, num_positives=torch.tensor(0.5))
+    one = criterion(predictions, (TWO,), ANCHORS, num_positives=torch.tensor(1.0))
+    assert {k: v.item() for k, v in none.items()} == {k: v.item() for k, v in one.items()}
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_as_float32(half):
+    leaves = {k: v.detach().to(half) for k, v in vars(random_predictions(1)).items()}
+    targets = (replace(TWO, boxes=TWO.boxes.float()),)
+    anchors = ANCHORS.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        small = YolactCriterion(LossConfig())(Predictions(**leaves), targets, anchors)
+    full = Predictions(**{k: v.float() for k, v in leaves.items()})
+    for term, loss in YolactCriterion(LossConfig())(full, targets, anchors).items():
+        assert small[term].dtype == torch.float32
+        assert small[term].item() == loss.item(), term
+
+
+def test_boxes_without_area_are_passed_over():
+    flat = target(((3, 3, 3, 9), 1, False), ((1, 1, 7, 6), 2, False), ((5, 5, 5, 5), 0, False))
+    kept = target(((1, 1, 7, 6), 2, False))
+    predictions = random_predictions(1)
+    losses = YolactCriterion(LossConfig())(predictions, (flat,), ANCHORS, Judge())
+    expected = YolactCriterion(LossConfig())(predictions, (kept,), ANCHORS, Judge())
+    assert {k: v.item() for k, v in losses.items()} == {k: v.item() for k, v in expected.items()}
+
+
 def test_targets_are_left_alone():
     before = {name: tensor.clone() for name, tensor in vars(ONE_AND_CROWD).items()}
     YolactCriterion(LossConfig())(random_predictions(1), (ONE_AND_CROWD,), ANCHORS)
@@ -241,6 +307,33 @@ def test_semantic_logits_are_needed():
     predictions = replace(random_predictions(1), semantic_logits=None)
     with pytest.raises(ValueError, match="semantic logits"):
         YolactCriterion(LossConfig())(predictions, (TWO,), ANCHORS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 40), st.sampled_from([1.0, 1e2, 1e4]), st.integers(0, 2**31))
+def test_odd_targets_and_extreme_predictions_stay_finite(number, scale, seed):
+    random = torch.Generator().manual_seed(seed)
+    near = torch.rand(number, 2, generator=random) * 2 - 0.5  # also outside
+    # From flat, and a millionth of the picture, to far beyond it.
+    side = 10 ** (torch.rand(number, 2, generator=random) * 7 - 6)
+    side[torch.rand(number, 2, generator=random) < 0.1] = 0
+    truth = Target(
+        boxes=torch.cat((near, near + side), dim=1),
+        labels=torch.randint(CLASSES, (number,), generator=random),
+        masks=torch.randint(0, 2, (number, 16, 16), generator=random, dtype=torch.uint8),
+        is_crowd=torch.rand(number, generator=random) < 0.2,
+    )
+    leaves = {
+        name: (tensor.detach().float() * scale).requires_grad_()
+        for name, tensor in vars(random_predictions(1, seed)).items()
+    }
+    criterion = YolactCriterion(LossConfig())
+    losses = criterion(Predictions(**leaves), (truth,), ANCHORS.float(), Judge().float())
+    torch.stack(list(losses.values())).sum().backward()
+    for term, loss in losses.items():
+        assert loss.isfinite(), term
+    for name, leaf in leaves.items():
+        assert leaf.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize("name", ["prototypes", "coefficients"])

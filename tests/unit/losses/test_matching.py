@@ -34,11 +34,11 @@ def test_equals_the_oracle(num_boxes, num_crowds, num_anchors, seed):
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.integers(1, 8), st.integers(0, 6), st.integers(1, 4), st.integers(0, 2**31))
-def test_claims_equal_a_search_of_the_whole_table(objects, spare, levels, seed):
+@given(st.integers(1, 8), st.integers(1, 14), st.integers(1, 4), st.integers(0, 2**31))
+def test_claims_equal_a_search_of_the_whole_table(objects, anchors, levels, seed):
     # Few distinct values: with ties the first object and its first anchor win, as in a full search.
     random = torch.Generator().manual_seed(seed)
-    table = torch.randint(0, levels, (objects, objects + spare), generator=random) / 4
+    table = torch.randint(0, levels, (objects, anchors), generator=random) / 4
     assert claim_best_anchors(table).tolist() == oracle.claims(table.tolist())
 
 
@@ -125,6 +125,12 @@ def test_a_box_of_one_pixel_keeps_its_anchor():
     assert assignment.is_positive.sum() == 1
     claimed = cxcywh_to_xyxy(anchors)[assignment.is_positive]
     assert box_iou(claimed, pixel) == box_iou(cxcywh_to_xyxy(anchors), pixel).max()
+
+
+def test_more_objects_than_anchors():
+    anchors = anchors_of((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.5, 1.0))
+    boxes = torch.tensor([[0.0, 0.0, 0.25, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]])
+    assert match_anchors(anchors, boxes, NO_BOXES).matched.tolist() == [1, 2]
 
 
 def test_other_thresholds():

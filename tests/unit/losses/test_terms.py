@@ -162,7 +162,8 @@ def test_semantic_loss_equals_the_oracle(objects, mask_size, seed):
     labels = torch.randint(0, 3, (objects,), generator=random)
     masks = torch.randint(0, 2, (objects, *mask_size), generator=random).double()
     expected = oracle.semantic_term(logits.tolist(), labels.tolist(), masks.tolist())
-    assert semantic_loss(logits, labels, masks).item() == pytest.approx(expected)
+    images = torch.zeros_like(labels)
+    assert semantic_loss(logits[None], images, labels, masks).item() == pytest.approx(expected)
 
 
 def test_masks_of_a_class_are_united():
@@ -172,13 +173,13 @@ def test_masks_of_a_class_are_united():
     masks = torch.zeros(2, 4, 4)
     masks[0, 0] = 1
     masks[1, :2] = 1  # overlaps the first
-    assert semantic_loss(logits, torch.tensor([0, 0]), masks).item() == pytest.approx(0, abs=1e-6)
+    both = torch.tensor([0, 0])
+    assert semantic_loss(logits[None], both, both, masks).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_semantic_loss_of_an_empty_image():
-    loss = semantic_loss(
-        torch.zeros(2, 4, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 8, 8)
-    )
+    none = torch.zeros(0, dtype=torch.int64)
+    loss = semantic_loss(torch.zeros(1, 2, 4, 4), none, none, torch.zeros(0, 8, 8))
     assert loss.item() == pytest.approx(2 * 0.6931472)  # ln 2 for each class
 
 

@@ -106,7 +106,7 @@ def test_other_backbones_make_a_model(name):
 def test_backbones_that_round_down_need_a_multiple_of_32(name):
     config = ModelConfig(class_names=("a", "b"), backbone=name, image_size=(100, 76))
     with torch.device("meta"):
-        with pytest.raises(UsageError, match="multiple of 32, not 100x76"):
+        with pytest.raises(UsageError, match="multiple of 32, not 76x100"):
             build_yolact(config)
         model = build_yolact(replace(config, image_size=(96, 64)))
         predictions = model(torch.empty(1, 3, 96, 64))

@@ -166,6 +166,38 @@ def test_binarizes_like_interpolate_and_compare(
         )
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(boxes, min_size=1, max_size=3),
+    sizes,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(*[st.integers(0, 15)] * 2, *[st.integers(1, 16)] * 2),
+    st.sampled_from([("hard", 0.0), ("hard", 0.3), ("soft", 2.0), ("none", 0.0)]),
+    st.integers(0, 2**31),
+)
+def test_a_part_of_the_masks_is_looked_up_pixel_by_pixel(
+    box_rows, prototype_size, image_size, corners, choice, seed
+):
+    left, top, width, height = corners
+    region = (left / 16, top / 16, min(left + width, 16) / 16, min(top + height, 16) / 16)
+    random = torch.Generator().manual_seed(seed)
+    masks = torch.rand(len(box_rows), *prototype_size, generator=random)
+    masks, reach = confine_masks(masks, torch.tensor(box_rows), *choice)
+    crops = binarize_in_image(masks, reach, image_size, region=region)
+    for mask, crop in zip(masks.tolist(), crops, strict=True):
+        soft = np.array(oracle.resize(mask, image_size, region))
+        clear = np.abs(soft - 0.5) > 1e-5
+        np.testing.assert_array_equal(full_bitmap(crop, image_size)[clear], (soft > 0.5)[clear])
+
+
+def test_a_part_by_hand():
+    masks, whole = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    crop = binarize_in_image(masks, whole, (1, 4), region=(0.25, 0.0, 0.75, 1.0))[0]
+    assert full_bitmap(crop, (1, 4))[0].tolist() == [True, True, False, False]
+    left = torch.tensor([[0.0, 0.0, 0.2, 1.0]])
+    assert not binarize_in_image(masks, left, (1, 4), region=(0.8, 0.0, 1.0, 1.0))[0].bitmap.size
+
+
 def test_binarizes_a_realistic_size():
     torch.manual_seed(0)
     centers, sides = torch.rand(30, 2), torch.rand(30, 2) * 0.5

@@ -3,11 +3,12 @@ import pytest
 from faster_coco_eval.core import mask as decoder
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from pycocotools import mask as oracle
 
 from yolact.ops.masks import CroppedMask
-from yolact.ops.rle import RLE, crop_to_rle, rle_to_crop
+from yolact.ops.rle import RLE, crop_to_rle, labels_to_rles, rle_to_crop
 
 
 def full_bitmap(crop: CroppedMask, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -62,3 +63,17 @@ def test_long_runs_survive() -> None:
     bitmap[3999, 2999] = True
     rle = crop_to_rle(CroppedMask(2999, 3999, np.ones((1, 1), dtype=np.bool_)), (4000, 3000))
     assert rle == expected_rle(bitmap)
+
+
+@given(
+    arrays.arrays(
+        np.uint8,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=9),
+        elements=st.integers(0, 3),
+    )
+)
+def test_every_label_of_a_map_is_a_mask(labels):
+    masks = labels_to_rles(labels)
+    assert list(masks) == sorted(set(labels.ravel().tolist()) - {0})
+    for label, rle in masks.items():
+        assert rle == expected_rle(labels == label)

@@ -5,8 +5,8 @@ import pytest
 from yolact.training.loader import ShuffledBatches
 
 
-def first(number, images, size, seed=0, start=0):
-    batches = ShuffledBatches(images, size, seed)
+def first(number, images, size, seed=0, start=0, **share):
+    batches = ShuffledBatches(images, size, seed, **share)
     batches.start = start
     return list(islice(batches, number))
 
@@ -16,13 +16,15 @@ def test_every_epoch_shows_each_image_once_at_most(images, size, per_epoch):
     assert ShuffledBatches(images, size, 0).batches_per_epoch == per_epoch
     for epoch in range(3):
         batches = first(per_epoch, images, size, start=epoch * per_epoch)
-        assert {e for batch in batches for e, _ in batch} == {epoch}
-        positions = [position for batch in batches for _, position in batch]
+        assert {index.epoch for batch in batches for index in batch} == {epoch}
+        positions = [index.position for batch in batches for index in batch]
         assert len(set(positions)) == len(positions) == min(per_epoch * size, images)
 
 
 def test_order_changes_with_epoch_and_seed():
-    assert [p for _, p in first(1, 50, 50)[0]] != [p for _, p in first(1, 50, 50, start=1)[0]]
+    assert [i.position for i in first(1, 50, 50)[0]] != [
+        i.position for i in first(1, 50, 50, start=1)[0]
+    ]
     assert first(1, 50, 50) != first(1, 50, 50, seed=1)
     assert first(4, 50, 8) == first(4, 50, 8)
 
@@ -30,3 +32,23 @@ def test_order_changes_with_epoch_and_seed():
 @pytest.mark.parametrize("start", [0, 1, 3, 4, 11])
 def test_a_resumed_run_goes_on_with_the_next_batch(start):
     assert first(5, 13, 4, start=start) == first(start + 5, 13, 4)[start:]
+
+
+def test_closing_is_a_matter_of_the_batch_number():
+    batches = ShuffledBatches(13, 4, seed=0)
+    batches.is_closing = lambda number: number >= 5
+    flags = [{index.closing for index in batch} for batch in islice(batches, 9)]
+    assert flags == [{False}] * 5 + [{True}] * 4
+    batches.start = 4
+    assert [batch[0].closing for batch in islice(batches, 3)] == [False, True, True]
+
+
+@pytest.mark.parametrize(("images", "size", "processes"), [(13, 4, 2), (40, 12, 3), (6, 8, 2)])
+def test_the_shares_of_all_processes_are_the_batch_of_one(images, size, processes):
+    shares = [
+        first(9, images, size, start=2, rank=rank, world_size=processes)
+        for rank in range(processes)
+    ]
+    for whole, *parts in zip(first(9, images, size, start=2), *shares, strict=True):
+        assert [index for part in parts for index in part] == whole
+        assert len({len(part) for part in parts}) == 1

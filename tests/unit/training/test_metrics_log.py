@@ -1,7 +1,7 @@
 import csv
 import json
 
-from yolact.training.callbacks import MetricsLog, read_metrics
+from yolact.training.callbacks import MetricsLog, read_metrics, row_spacing
 
 
 def test_lines_and_table_hold_the_same(tmp_path):
@@ -38,3 +38,10 @@ def test_a_new_run_starts_a_new_log(tmp_path):
     MetricsLog(tmp_path).add({"step": 1})
     assert MetricsLog(tmp_path).rows == []
     assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_rows_get_rarer_but_never_by_more_than_a_hundredth():
+    assert [row_spacing(step) for step in (1, 999, 9_999, 10_000, 99_999, 800_000)] == [
+        10, 10, 10, 100, 100, 1000,
+    ]  # fmt: skip
+    assert sum(step % row_spacing(step) == 0 for step in range(1, 800_001)) == 2600

@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
-from yolact.training.module import frozen_modules
+from yolact.structures import Batch
+from yolact.training.module import frozen_modules, random_seed, split_batch
 
 
 def network():
@@ -40,3 +42,24 @@ def test_a_frozen_part_keeps_everything():
     model = network()
     part = {n for n in model.state_dict() if n.startswith("0.")}
     assert frozen(model, ("0",), batch_norm=False) == part
+
+
+@pytest.mark.parametrize(
+    ("images", "parts", "sizes"),
+    [(8, 1, [8]), (8, 4, [2, 2, 2, 2]), (5, 2, [3, 2]), (5, 4, [2, 2, 1]), (2, 4, [1, 1])],
+)
+def test_parts_hold_every_image_once_in_order(images, parts, sizes):
+    ids = tuple(range(10, 10 + images))
+    batch = Batch(torch.arange(images)[:, None], tuple("abcdefgh"[:images]), ids)
+    cut = split_batch(batch, parts)
+    assert [len(part.images) for part in cut] == sizes
+    assert torch.equal(torch.cat([part.images for part in cut]), batch.images)
+    assert sum((part.targets for part in cut), ()) == batch.targets
+    assert sum((part.image_ids for part in cut), ()) == ids
+
+
+def test_every_step_has_random_numbers_of_its_own():
+    seeds = {random_seed(seed, step, rank) for seed in (0, 1) for step in (0, 1) for rank in (0, 1)}
+    assert len(seeds) == 8
+    assert random_seed(3, 4, 5) == random_seed(3, 4, 5)
+    torch.manual_seed(max(seeds))

@@ -54,3 +54,38 @@ class TestLearningRate:
         assert cosine.learning_rate(0, 0.0) == pytest.approx(2.0)
         assert cosine.learning_rate(0, 0.5) == pytest.approx(1.01)
         assert cosine.learning_rate(0, 1.0) == pytest.approx(0.02)
+
+
+class TestValidations:
+    def test_evenly_over_the_run(self):
+        ten = schedule(epochs=2, validations=4)
+        assert [ten.validations_due(s, ten.progress(s, 0)) for s in (0, 4, 5, 10, 19)] == [
+            0,
+            0,
+            1,
+            2,
+            3,
+        ]
+
+    @pytest.mark.parametrize(("epochs", "steps"), [(1, 10), (0.5, 5), (0.01, 1), (2.5, 25)])
+    def test_every_so_many_epochs(self, epochs, steps):
+        by_epochs = schedule(epochs=100, validate_every=epochs, validations=3)
+        assert by_epochs.validations_due(steps - 1, 0.0) == 0
+        assert by_epochs.validations_due(steps, 0.0) == 1
+        assert by_epochs.validations_due(7 * steps, 1.0) == 7
+
+
+class TestClosing:
+    def test_by_steps_it_depends_on_the_step_alone(self):
+        run = schedule(epochs=10, closing=0.25)
+        assert not run.is_closing(74, 10**9)
+        assert run.is_closing(75, 0)
+
+    def test_by_the_clock(self):
+        run = schedule(max_time="00:01:40", closing=0.25)
+        assert not run.is_closing(10**9, 74.9)
+        assert run.is_closing(0, 75)
+
+    def test_all_or_nothing(self):
+        assert schedule(epochs=10, closing=1.0).is_closing(0, 0)
+        assert not schedule(epochs=10, closing=0.0).is_closing(99, 0)

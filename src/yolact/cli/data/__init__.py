@@ -5,7 +5,11 @@ import importlib
 
 # verb -> (module, what it does)
 VERBS = {
+    "convert": ("yolact.cli.data.convert", "write a data set once more in another format"),
     "generate": ("yolact.cli.data.generate", "make labelled pictures of overlapping objects"),
+    "check": ("yolact.cli.data.check", "find what is wrong with a data set, and mend a copy"),
+    "stats": ("yolact.cli.data.stats", "count pictures, objects and classes"),
+    "split": ("yolact.cli.data.split", "share pictures out to train, val and test"),
 }
 
 

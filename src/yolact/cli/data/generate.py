@@ -26,18 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate."""
+    from yolact.config.model import parse_size
     from yolact.data.generate import CLASS_NAMES, generate_dataset
-    from yolact.errors import UsageError
 
-    try:
-        width, height = (int(side) for side in arguments.size.lower().split("x"))
-    except ValueError as error:
-        raise UsageError(f"--size is written like 320x240, not {arguments.size!r}.") from error
     generate_dataset(
         arguments.out,
         num_train=arguments.train,
         num_val=arguments.val,
-        image_size=(height, width),
+        image_size=parse_size(arguments.size),
         seed=arguments.seed,
     )
     if arguments.json:
