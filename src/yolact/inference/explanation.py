@@ -130,4 +130,4 @@ def _as_picture(image: Tensor, model: Predictor) -> NDArray[np.uint8]:
     """The normalised input (3, H, W) as RGB uint8 (H, W, 3)."""
     values = image.permute(1, 2, 0).float().cpu().numpy()
     values = values * model.preprocessor.std + model.preprocessor.mean
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

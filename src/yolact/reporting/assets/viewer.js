@@ -180,21 +180,24 @@ class Scene {
 
   showView() {
     const canvas = this.find(".view"), context = canvas.getContext("2d");
-    canvas.width = this.view.naturalWidth;
-    canvas.height = this.view.naturalHeight;
+    const finer = Math.ceil(900 / this.view.naturalWidth);  // for thin lines
+    canvas.width = this.view.naturalWidth * finer;
+    canvas.height = this.view.naturalHeight * finer;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "The picture with the boxes of the objects found");
-    context.drawImage(this.view, 0, 0);
+    context.drawImage(this.view, 0, 0, canvas.width, canvas.height);
     this.shade(context, canvas);
-    this.data.detections.forEach(({ box }, index) => {
-      const chosen = index === this.chosen;
+    const outline = ({ box }, style, width) => {
       const [x1, y1, x2, y2] = box.map((edge, i) => edge * (i % 2 ? canvas.height : canvas.width));
-      for (const [style, width] of [["#000", chosen ? 4 : 2.5], [chosen ? "#ff8c1a" : "#fff", chosen ? 2 : 1]]) {
-        context.strokeStyle = style;
-        context.lineWidth = width * canvas.width / 400;
-        context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-      }
-    });
+      context.strokeStyle = style;
+      context.lineWidth = width * canvas.width / 900;
+      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    };
+    const { detections } = this.data, chosen = detections[this.chosen];
+    detections.forEach((each) => outline(each, "#ffffff80", 1.5));
+    if (!chosen) return;
+    outline(chosen, "#000", 6);
+    outline(chosen, "#ff8c1a", 3);
   }
 
   // The chosen object's mask, enlarged as smoothly as the network's own.
