@@ -93,7 +93,7 @@ def train(
     """Train a model on a data set and write a run directory.
 
     Args:
-        data: Folder with ``annotations/instances_train.json``, ``instances_val.json`` and pictures.
+        data: Data set with a train and a val split, in any format of docs/formats.md.
         model: A preset's name or a recipe file; by default ``yolact-nano``, or the architecture of
             ``weights``.
         out: The run directory; ``runs/<model>`` by default, ``runs/fine-tuned`` if ``weights`` name
