@@ -57,8 +57,7 @@ class Run:
 
     folder: Path
     metrics: Metrics | None
-    """Of ``best``; of the last validation if ``best`` is from before the run was resumed; None if
-    the run was stopped before the first validation."""
+    """Of ``best``; None if the run was stopped before the first validation."""
     interrupted: bool
     """Stopped by Ctrl+C or SIGTERM; ``resume=True`` goes on."""
 
