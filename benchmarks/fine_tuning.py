@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="data set with train and val split")
     parser.add_argument("--weights", type=Path, required=True, help="run directory or artifact")
     parser.add_argument("--model", default="yolact-nano", help="what the weights are of")
+    parser.add_argument("--recipe", help="of training, a name or a YAML file")
     parser.add_argument("--size", type=int, help="side of the network input, pixels")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--validations", type=int, default=10)
@@ -33,6 +34,7 @@ def main() -> None:
         run = train(
             arguments.data,
             model=arguments.model,
+            recipe=arguments.recipe,
             weights=weights,
             out=arguments.out / name.replace(" ", "-"),
             size=arguments.size,
