@@ -74,7 +74,6 @@ class TrainingSamples(Dataset[Sample]):
         seed: int,
         copy_paste: float = 0.0,
         mosaic: float = 0.0,
-        letterbox: bool = False,
         cache: ImageCache | None = None,
     ) -> None:
         """Choose how samples are made.
@@ -87,7 +86,6 @@ class TrainingSamples(Dataset[Sample]):
             seed: Of all chance.
             copy_paste: Probability that objects of another image are pasted in.
             mosaic: Probability that a sample is put together from four images.
-            letterbox: Keep the aspect of pictures, as prediction does with it.
             cache: Decoded pictures, if they are kept.
         """
         self.instances = instances
@@ -97,7 +95,6 @@ class TrainingSamples(Dataset[Sample]):
         self.seed = seed
         self.copy_paste = copy_paste
         self.mosaic = mosaic
-        self.letterbox = letterbox
         self.cache = cache
 
     def close(self) -> None:
@@ -146,7 +143,7 @@ class TrainingSamples(Dataset[Sample]):
         record = self.instances.records[position]
         whole = View(0, 0, record.width, record.height)
         height, width = self.preprocessor.image_size
-        return whole.widened(width / height) if self.letterbox else whole
+        return whole.widened(width / height) if self.preprocessor.letterbox else whole
 
     def _tile(self, position: int, rng: np.random.Generator) -> Tile:
         record, base = self.instances.records[position], self._base(position)

@@ -73,7 +73,6 @@ def training_samples(recipe: Recipe, data: CocoInstances) -> TrainingSamples:
         seed=config.seed,
         copy_paste=config.copy_paste,
         mosaic=config.mosaic,
-        letterbox=recipe.model.letterbox,
         cache=image_cache(data.records, config.cache_images),
     )
 

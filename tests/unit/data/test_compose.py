@@ -211,9 +211,10 @@ def dataset(folder, *contents):
     return CocoInstances(folder / "x.json", CONFIG.class_names, (1, 2), records, {})
 
 
-def samples_of(data, **how):
+def samples_of(data, *, letterbox=False, **how):
     how = {"augmentation": "none", "seed": 0} | how
-    return TrainingSamples(data, Preprocessor(CONFIG), MASKS, **how)
+    preprocessor = Preprocessor(dataclasses.replace(CONFIG, letterbox=letterbox))
+    return TrainingSamples(data, preprocessor, MASKS, **how)
 
 
 def is_same(one, other):
