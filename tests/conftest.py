@@ -15,6 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is import
 
 import torch
 
+from yolact.cli.main import main
 from yolact.data.generate import generate_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -76,6 +77,22 @@ def tiny_run(
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_data, out=folder, steps=6, **tiny_settings)
     return folder
+
+
+@pytest.fixture
+def quick_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """As ``command``, but in this process: for the many ways to be refused."""
+
+    def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(cwd)
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as wanted:  # as argparse ends
+            code = int(wanted.code or 0)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -70,10 +70,10 @@ def test_every_public_name_can_be_imported():
         (("data", "generate", "x", "--size", "big"), 2, "like 320x240"),
     ],
 )  # fmt: skip
-def test_mistakes_get_one_sentence(command, tiny_run, tiny_data, tmp_path, words, code, said):
+def test_mistakes_get_one_sentence(quick_command, tiny_run, tiny_data, tmp_path, words, code, said):
     image = tiny_data / "images" / "val_00000.jpg"
     words = [w.format(run=tiny_run, data=tiny_data, image=image) for w in words]
-    done = command(*words, cwd=tmp_path)
+    done = quick_command(*words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -121,10 +121,10 @@ def test_a_picture_without_objects(tiny_run, tiny_data, tmp_path):
         (["IMAGE", "--score", "2"], 2, "score must lie in [0, 1]"),
     ],
 )
-def test_bad_input(command, tiny_run, tiny_data, tmp_path, words, code, text):
+def test_bad_input(quick_command, tiny_run, tiny_data, tmp_path, words, code, text):
     picture = next((tiny_data / "images").glob("val_*"))
     words = [picture if word == "IMAGE" else word for word in words]
-    done = command("explain", tiny_run, *words, cwd=tmp_path)
+    done = quick_command("explain", tiny_run, *words, cwd=tmp_path)
     assert done.returncode == code
     assert text in done.stderr
     assert not list(tmp_path.iterdir())

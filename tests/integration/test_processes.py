@@ -112,7 +112,9 @@ def test_two_processes_train_like_one(uneven_data, recipe, tmp_path, monkeypatch
     for of_one, of_two in zip(one, two, strict=True):
         assert of_one.keys() == of_two.keys()
         measured = {k: v for k, v in of_one.items() if k != "seconds" and v is not None}
-        assert {k: of_two[k] for k in measured} == pytest.approx(measured, rel=1e-5, abs=1e-6)
+        # Sums in another order differ in their last bits, and steps build on them.
+        nearly = 1e-5 if of_one["step"] == 1 else 2e-4
+        assert {k: of_two[k] for k in measured} == pytest.approx(measured, rel=nearly, abs=1e-6)
     assert one[0]["loss/class"] > 1.05 * one[-2]["loss/class"]  # it does learn
 
     weights = [
@@ -121,7 +123,7 @@ def test_two_processes_train_like_one(uneven_data, recipe, tmp_path, monkeypatch
     ]
     assert weights[0].keys() == weights[1].keys()
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-4)
     assert {p.name for p in (tmp_path / "one").iterdir()} == {
         p.name for p in (tmp_path / "two").iterdir()
     }
@@ -225,8 +227,9 @@ class TestRefusals:
             out=tmp_path / "x", size=64, sync_batch_norm=True,
         )  # fmt: skip
 
-    def test_automatic_batch_size_on_a_cpu(self, tiny_data, tmp_path, command):
-        done = command("train", tiny_data, "--out", tmp_path / "x", "--batch-size", "auto")
+    def test_automatic_batch_size_on_a_cpu(self, tiny_data, tmp_path, quick_command):
+        words = "--out", tmp_path / "x", "--batch-size", "auto"
+        done = quick_command("train", tiny_data, *words, cwd=tmp_path)
         assert done.returncode == 2
         assert "batch_size auto is for GPUs" in done.stderr
         assert not (tmp_path / "x").exists()
