@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 import shutil
 from collections import namedtuple
@@ -6,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
 from yolact.data import cache as cache_module
 from yolact.data.cache import ImageCache, free_memory, image_cache
@@ -37,17 +37,6 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
-class Pictures(Dataset):
-    def __init__(self, cache):
-        self.cache = cache
-
-    def __len__(self):
-        return len(SIZES)
-
-    def __getitem__(self, position):
-        return self.cache.read(position)
-
-
 def test_kept_pictures_are_the_pictures(records, temporary):
     cache = ImageCache(records)
     expected = [read_image(record.path) for record in records]
@@ -66,16 +55,11 @@ def test_what_workers_decode_all_have(records, temporary, context, workers):
     expected = [read_image(record.path) for record in records]
     cache.read(0)
     records[0].path.unlink()
-    loader = DataLoader(
-        Pictures(cache),
-        batch_size=None,
-        num_workers=workers,
-        multiprocessing_context=context,
-        collate_fn=np.copy,
-    )
-    for picture, wanted in zip(loader, expected, strict=True):
+    with multiprocessing.get_context(context).Pool(workers) as pool:
+        pictures = pool.map(cache.read, range(len(SIZES)))
+    for picture, wanted in zip(pictures, expected, strict=True):
         np.testing.assert_array_equal(picture, wanted)
-    del loader  # its workers leave the file to the others
+    # The workers that have ended leave the file to the others.
     for position, record in enumerate(records):
         record.path.unlink(missing_ok=True)
         np.testing.assert_array_equal(cache.read(position), expected[position])

@@ -40,16 +40,24 @@ def find_splits(data: Path) -> dict[str, Reader]:
 def _is_cvat(path: Path) -> bool:
     """Whether the outermost element is CVAT's; that of Pascal VOC is called annotation."""
     try:
-        _, outermost = next(iter(ET.iterparse(path, events=("start",))))
+        with path.open("rb") as file:
+            _, outermost = next(iter(ET.iterparse(file, events=("start",))))
         return bool(outermost.tag == "annotations")
     except ET.ParseError:
         return False
 
 
+def _elements(path: Path) -> Iterator[ET.Element]:
+    """Every element when it is complete. The file is closed whatever becomes of the reading."""
+    with path.open("rb") as file:
+        for _, element in ET.iterparse(file):
+            yield element
+
+
 def _images(path: Path) -> Iterator[tuple[int, ET.Element]]:
     """Every picture with its number in the file; one at a time is in memory."""
     number = 0
-    for _, element in ET.iterparse(path):
+    for element in _elements(path):
         if element.tag == "image":
             yield number, element
             number += 1
@@ -59,7 +67,7 @@ def _images(path: Path) -> Iterator[tuple[int, ET.Element]]:
 def _label_names(path: Path) -> list[str]:
     """All classes of the task, in its order."""
     names: dict[str, None] = {}
-    for _, element in ET.iterparse(path):
+    for element in _elements(path):
         if element.tag == "label":
             name = element.findtext("name")
             if name is not None and element.find("parent") is None:  # no joint of a skeleton
