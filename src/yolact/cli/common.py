@@ -26,6 +26,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """``--size``, as :func:`yolact.config.model.parse_size` reads it."""
+    parser.add_argument(
+        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
+    )
+
+
 def add_model_use(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     """``--weights``, ``--batch`` and ``--device``: how a loaded MODEL is used."""
     parser.add_argument(

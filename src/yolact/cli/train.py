@@ -9,7 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from yolact.cli.common import add_device, add_json, answer, answer_json, metrics_table, say
+from yolact.cli.common import (
+    add_device,
+    add_json,
+    add_size,
+    answer,
+    answer_json,
+    metrics_table,
+    say,
+)
 from yolact.config.training import TrainingConfig
 
 
@@ -47,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FILE",
         help="a way of training in place of the model's own: original, modern, or a YAML file",
     )
-    parser.add_argument(
-        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
-    )
+    add_size(parser)
     parser.add_argument(
         "--letterbox",
         action=argparse.BooleanOptionalAction,

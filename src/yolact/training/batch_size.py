@@ -15,12 +15,12 @@ from yolact.errors import UsageError
 from yolact.model.yolact import Yolact
 from yolact.training.loader import training_samples
 from yolact.training.module import YolactModule
+from yolact.training.precision import Precision
 from yolact.training.processes import Processes, least_of
 from yolact.training.schedule import Schedule
 
 _SHARE_OF_MEMORY = 0.9  # the rest is for what other batches need more, and for fragments
 _CROWDED_PICTURES = 16
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def largest_that_fits(fits: Callable[[int], bool], limit: int) -> int:
@@ -87,7 +87,7 @@ class _Trial:
         self._optimizer = self._module.configure_optimizers()
         self._sample = _fullest(recipe, data)
         self._device = device
-        self._autocast = _AUTOCAST.get(config.precision)
+        self._precision = Precision(config.precision, device.type)
 
     def fits(self, images: int) -> bool:
         """Whether a step with so many images at once has enough memory."""
@@ -104,7 +104,7 @@ class _Trial:
     def _step(self, images: int) -> None:
         module = self._module
         batch = module.transfer_batch_to_device(collate([self._sample] * images), self._device, 0)
-        with torch.autocast(self._device.type, self._autocast, enabled=self._autocast is not None):
+        with self._precision.forward():
             pictures = batch.images.contiguous(memory_format=torch.channels_last)
             predictions = module.model(pictures, with_semantics=True)
         losses = module.criterion(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolact.cli.common import add_json, answer, answer_json, progress_bar, say, table_text
+from yolact.cli.common import add_json, add_size, answer, answer_json, progress_bar, say, table_text
 
 if TYPE_CHECKING:
     from yolact.data.doctor.anchors import AnchorReport
@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_RECIPE",
         help="whose anchors and input size to check for (default: %(default)s)",
     )
-    parser.add_argument(
-        "--size", metavar="N|WIDTHxHEIGHT", help="of the network input in pixels, as 320 or 480x320"
-    )
+    add_size(parser)
     parser.add_argument(
         "--quick",
         action="store_true",
