@@ -9,7 +9,7 @@ Markdown table; ``comparison.png`` in the output folder shows both losses and bo
 import argparse
 from pathlib import Path
 
-from yolact.training.callbacks import METRICS_LOG, read_metrics
+from yolact.artifacts.run_directory import METRICS_LOG, read_metrics
 from yolact.training.run import train
 from yolact.visualization.curves import draw_comparison
 

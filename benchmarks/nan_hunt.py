@@ -23,7 +23,7 @@ import yaml
 from numpy.random import Generator
 
 import yolact
-from yolact.training.callbacks import read_metrics
+from yolact.artifacts.run_directory import read_metrics
 
 Annotation = dict[str, Any]
 SIDE = 64  # of the network input

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from yolact.artifacts.run_directory import LAST_CHECKPOINT, METRICS_LOG, read_metrics
 from yolact.files import write_text
-from yolact.training.callbacks import LAST_CHECKPOINT, METRICS_LOG, read_metrics
 from yolact.training.run import train
 from yolact.visualization.curves import draw_comparison
 

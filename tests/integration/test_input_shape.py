@@ -10,6 +10,7 @@ import yaml
 
 import yolact
 from oracles import masks as oracle
+from yolact.artifacts.run_directory import read_metrics
 from yolact.cli.main import main
 from yolact.config.detection import DetectionConfig
 from yolact.config.presets import preset
@@ -23,7 +24,6 @@ from yolact.ops.masks import assemble_masks
 from yolact.processing.postprocess import postprocess
 from yolact.results import Result
 from yolact.structures import Predictions, Target
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 from yolact.training.start import read_given_weights
 

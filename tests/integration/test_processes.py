@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from yolact.artifacts.run_directory import read_metrics
 from yolact.errors import UsageError
 from yolact.training import callbacks
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
 EVERY_STEP = """

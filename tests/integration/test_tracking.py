@@ -11,8 +11,8 @@ from collections import defaultdict
 import pytest
 
 from tracked import mlflow_run, tensorboard_points, wandb_run
+from yolact.artifacts.run_directory import read_metrics
 from yolact.training import callbacks
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
 SHORT = ["--size", 96, "--batch-size", 4, "--workers", 1, "--validations", 2]

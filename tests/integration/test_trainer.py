@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from yolact.artifacts.artifact import read_artifact
+from yolact.artifacts.run_directory import read_metrics
 from yolact.data.generate import generate_dataset
 from yolact.errors import UsageError, YolactError
 from yolact.evaluation.coco import AveragePrecision, Metrics
 from yolact.training import callbacks, module
 from yolact.training import run as run_module
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
 RECIPE = """

@@ -14,9 +14,9 @@ import yaml
 
 import yolact
 from yolact.artifacts.artifact import read_artifact
+from yolact.artifacts.run_directory import read_metrics
 from yolact.errors import DataError, UsageError, YolactError
 from yolact.training import callbacks, module
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import yolact
+from yolact.artifacts.run_directory import read_metrics
 from yolact.model.deform_conv import DeformableConv
 from yolact.training import callbacks
-from yolact.training.callbacks import read_metrics
 from yolact.training.run import train
 
 RECIPE = """

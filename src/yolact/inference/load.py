@@ -12,11 +12,11 @@ from yolact.artifacts.download import fetch_weights
 from yolact.artifacts.importing import read_original
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.registry import PUBLISHED
+from yolact.artifacts.run_directory import BEST_ARTIFACT
 from yolact.config.presets import PRESETS, preset
 from yolact.errors import CheckpointError, UsageError
 from yolact.inference.predictor import Predictor
 
-BEST_ARTIFACT = "best.safetensors"
 _ARTIFACT, _ORIGINAL = ".safetensors", (".pth", ".pt")
 
 

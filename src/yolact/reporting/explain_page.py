@@ -24,6 +24,7 @@ def write_explanation(
         "explain.html.j2",
         path,
         {"scenes": [scene(explanation)]},
+        ["viewer.js", "explain.js"],
         model=model,
         picture=picture,
         size=f"{width} x {height}",

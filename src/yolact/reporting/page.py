@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -11,14 +12,19 @@ from yolact.files import write_text
 
 
 def write_page(
-    template: str, path: str | os.PathLike[str], data: dict[str, Any], **texts: Any
+    template: str,
+    path: str | os.PathLike[str],
+    data: dict[str, Any],
+    scripts: Sequence[str],
+    **texts: Any,
 ) -> None:
     """Fill a template and write it whole.
 
     Args:
         template: File name in ``assets``.
         path: Of the page.
-        data: For the page's script, of JSON types.
+        data: For the page's scripts, of JSON types.
+        scripts: File names in ``assets``, in the order in which the page runs them.
         texts: For the template itself, escaped there.
     """
     assets = files("yolact.reporting") / "assets"
@@ -34,7 +40,7 @@ def write_page(
     page = environment.get_template(template).render(
         data=document,
         style=(assets / "page.css").read_text(encoding="utf-8"),
-        script=(assets / "viewer.js").read_text(encoding="utf-8"),
+        scripts=[(assets / name).read_text(encoding="utf-8") for name in scripts],
         **texts,
     )
     write_text(path, page)

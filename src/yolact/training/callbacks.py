@@ -18,15 +18,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from yolact.artifacts.artifact import write_artifact
+from yolact.artifacts.run_directory import (
+    BEST_ARTIFACT,
+    LAST_CHECKPOINT,
+    METRICS_LOG,
+    METRICS_TABLE,
+    read_metrics,
+)
 from yolact.evaluation.coco import Metrics
 from yolact.files import replacing, write_text
-from yolact.inference.load import BEST_ARTIFACT
 from yolact.training.module import YolactModule
 from yolact.training.processes import any_of, of_first
-
-LAST_CHECKPOINT = "last.ckpt"
-METRICS_LOG = "metrics.jsonl"
-METRICS_TABLE = "metrics.csv"
 
 _ROW_EVERY_STEPS = 10
 _SAY_EVERY_SECONDS = 5.0
@@ -72,17 +74,6 @@ class MetricsLog:
         writer.writerows(self.rows)
         if self._writes:
             write_text(self._table, text.getvalue())
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The events of a ``metrics.jsonl``; a last line cut off by a kill is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 class Validation(lightning.Callback):

@@ -9,17 +9,16 @@ import torch
 
 from yolact import __version__
 from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.artifacts.run_directory import BEST_ARTIFACT, LAST_CHECKPOINT
 from yolact.config.presets import Recipe
 from yolact.config.serialize import recipe_to_dict
 from yolact.config.training import TrainingConfig
 from yolact.data.coco import CocoInstances
 from yolact.data.formats.read import load_split
 from yolact.errors import CheckpointError, DataError, UsageError
-from yolact.inference.load import BEST_ARTIFACT
 from yolact.model.build import build_yolact
 from yolact.model.yolact import Yolact
 from yolact.training.batch_size import largest_batch_size
-from yolact.training.callbacks import LAST_CHECKPOINT
 from yolact.training.loader import ShuffledBatches
 from yolact.training.precision import check_precision
 from yolact.training.processes import Processes

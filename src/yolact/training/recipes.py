@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from yolact.artifacts.run_directory import RUN_CONFIG
 from yolact.config.model import parse_size
 from yolact.config.presets import Recipe
 from yolact.config.serialize import load_recipe, merged, with_settings, with_training_recipe
@@ -15,7 +16,6 @@ from yolact.data.coco import CocoInstances
 from yolact.errors import DataError, UsageError
 from yolact.training.start import GivenWeights, Start
 
-RUN_CONFIG = "config.yaml"
 DEFAULT_MODEL = "yolact-nano"
 
 _FREEZE_BELOW = 6  # images in a forward pass (spec 5.6)

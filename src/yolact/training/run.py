@@ -15,16 +15,15 @@ import yaml
 from timm.layers import convert_sync_batchnorm
 
 from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.artifacts.run_directory import BEST_ARTIFACT, CURVES, LAST_CHECKPOINT, RUN_CONFIG
 from yolact.config.presets import Recipe
 from yolact.config.serialize import recipe_to_dict
 from yolact.evaluation.coco import Metrics
 from yolact.evaluation.run import Sharing
 from yolact.files import write_text
 from yolact.inference.evaluate import evaluate_model
-from yolact.inference.load import BEST_ARTIFACT
 from yolact.inference.predictor import Predictor
 from yolact.training.callbacks import (
-    LAST_CHECKPOINT,
     Checkpoints,
     MetricsLog,
     Reporter,
@@ -43,12 +42,10 @@ from yolact.training.processes import (
     take_from_first,
     wait_for_all,
 )
-from yolact.training.recipes import RUN_CONFIG, run_folder
+from yolact.training.recipes import run_folder
 from yolact.training.schedule import Schedule
 from yolact.training.trackers import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
-
-CURVES = "curves.png"
 
 
 @dataclass(frozen=True)

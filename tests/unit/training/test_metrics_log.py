@@ -1,7 +1,8 @@
 import csv
 import json
 
-from yolact.training.callbacks import MetricsLog, read_metrics, row_spacing
+from yolact.artifacts.run_directory import read_metrics
+from yolact.training.callbacks import MetricsLog, row_spacing
 
 
 def test_lines_and_table_hold_the_same(tmp_path):

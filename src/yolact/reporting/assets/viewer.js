@@ -223,9 +223,3 @@ class Scene {
     if (under.length) this.choose(under[0].index);
   }
 }
-
-const data = JSON.parse(document.getElementById("data").textContent);
-Scene.make(document.getElementById("scene"), data.scenes[0]).then((scene) => {
-  document.body.dataset.ready = "yes";
-  window.scene = scene;
-});

@@ -1,0 +1,56 @@
+"""A model in the middle of its training, seen on a handful of pictures, and the files that keep it.
+
+In the run directory's ``snapshots/``:
+
+``pictures.json`` holds what never changes, a list with one entry a picture::
+
+    {"name": file name, "image_id": 7, "view": URI of the network's input as a JPEG,
+     "size": [h, w] of the tiles, "truth": {"names": […], "boxes": [[x1, y1, x2, y2] fractions], "masks": atlas URI}}
+
+``00000120.json`` is a snapshot, after 120 steps::
+
+    {"step": 120, "seconds": 31.4, "negatives": {class name: share}, "metrics": Metrics.to_dict() or null,
+     "scenes": [one a picture, what reporting.scene.scene gives, each detection with "iou" and "truth"]}
+
+where ``iou`` is the largest mask IoU with an object of the picture and ``truth`` that object's place, or
+null without any overlap.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from yolact.evaluation.coco import Metrics
+from yolact.inference.explanation import Explanation
+
+
+@dataclass(frozen=True)
+class WatchedPicture:
+    """A picture that is looked at again and again, and what there is to find."""
+
+    name: str
+    path: Path
+    image_id: int
+    boxes: Tensor
+    """(M, 4) x1 y1 x2 y2, fractions of the network input."""
+    labels: Tensor
+    """(M,) int64."""
+    masks: Tensor
+    """(M, h, w) bool, at the resolution of the network's input."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a model makes of the watched pictures at one step of its training."""
+
+    step: int
+    seconds: float
+    """Training time until then."""
+    pictures: tuple[WatchedPicture, ...]
+    explanations: tuple[Explanation, ...]
+    """One a picture: the best detections, whatever their score, at full resolution."""
+    negatives: dict[str, float]
+    """By class, the share of the hardest background anchors that look most like it (OHEM)."""
+    metrics: Metrics | None
+    """Of the validation at this step, if there was one."""
