@@ -17,6 +17,7 @@ from yolact.inference.explanation import explain_detections
 from yolact.inference.predictor import Predictor
 from yolact.losses.matching import Matching
 from yolact.losses.terms import mine_hard_negatives
+from yolact.processing.preprocess import Preprocessor
 from yolact.reporting.snapshots import (
     PICTURES,
     Snapshot,
@@ -122,22 +123,22 @@ class Recorder(lightning.Callback):
     def _gather(self, module: YolactModule) -> None:
         """Read the pictures and their truth, once."""
         records = [self._data.records[position] for position in self._positions]
-        model = self._model(module)
+        preprocessor = Preprocessor(module.metadata.model)
         self._read = [read_image(record.path) for record in records]
         # The truth of a training sample that nothing was done to lies where prediction sees it.
         samples = TrainingSamples(
             self._data,
-            model.preprocessor,
-            model.preprocessor.image_size,
+            preprocessor,
+            preprocessor.image_size,
             augmentation="none",
             seed=0,
         )
         targets = tuple(samples[0, position].target for position in self._positions)
         ids = tuple(record.image_id for record in records)
-        batch = Batch(model.preprocessor(self._read), targets, ids)
-        batch = module.transfer_batch_to_device(batch, model.device, 0)
+        batch = Batch(preprocessor(self._read), targets, ids)
+        batch = module.transfer_batch_to_device(batch, module.device, 0)
         self._images = batch.images
-        self._matching = module.criterion.match(batch.targets, model.network.anchors)
+        self._matching = module.criterion.match(batch.targets, module.model.anchors)
         self._pictures = tuple(
             WatchedPicture(
                 record.path.name,
@@ -156,7 +157,7 @@ class Recorder(lightning.Callback):
         metrics = self._validation.latest if self._is_measured else None
         self._measured = self._validation.latest
         with _modes_kept(module):
-            model = self._model(module)
+            model = Predictor(module.kept, module.metadata, device=module.device)  # in eval mode
             detection = model.detection(score_threshold=0.0, max_detections=_DETECTIONS)
             predictions, found = model.forward_images(self._images, detection)
             explanations = tuple(
@@ -181,10 +182,6 @@ class Recorder(lightning.Callback):
         write_snapshot(self._folder, snapshot)
         for listener in self.listeners:
             listener(snapshot)
-
-    def _model(self, module: YolactModule) -> Predictor:
-        with _modes_kept(module):
-            return Predictor(module.kept, module.metadata, device=module.device)
 
 
 def is_due(step: int) -> bool:
