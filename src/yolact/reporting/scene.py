@@ -54,9 +54,9 @@ def scene(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def picture_uri(picture: NDArray[np.uint8]) -> str:
+def picture_uri(picture: NDArray[np.uint8], *, quality: int = 88) -> str:
     """An RGB picture (H, W, 3) as a JPEG inside a URI."""
-    return _uri(".jpg", picture[..., ::-1], "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return _uri(".jpg", picture[..., ::-1], "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def atlas_uri(tiles: Tensor) -> str:
