@@ -89,9 +89,9 @@ def shrink(tiles: Tensor, size: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(tiles, size)
 
 
-def picture_uri(picture: NDArray[np.uint8]) -> str:
+def picture_uri(picture: NDArray[np.uint8], *, quality: int = 88) -> str:
     """An RGB picture (H, W, 3) as a JPEG inside a URI."""
-    return _uri(".jpg", picture[..., ::-1], "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return _uri(".jpg", picture[..., ::-1], "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def atlas_uri(tiles: Tensor) -> str:

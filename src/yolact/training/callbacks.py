@@ -25,7 +25,8 @@ from yolact.artifacts.run_directory import (
     METRICS_TABLE,
     read_metrics,
 )
-from yolact.evaluation.coco import Metrics
+from yolact.evaluation.analysis import Analysis, analyse
+from yolact.evaluation.coco import CocoEvaluator, Metrics
 from yolact.files import replacing, write_text
 from yolact.training.module import YolactModule
 from yolact.training.processes import any_of, of_first
@@ -84,13 +85,13 @@ class Validation(lightning.Callback):
 
     def __init__(
         self,
-        evaluate: Callable[[], Metrics],
+        evaluate: Callable[[], CocoEvaluator],
         folder: Path,
         log: MetricsLog,
         *,
         patience: int | None = None,
     ) -> None:
-        """``evaluate`` measures the network that the module keeps.
+        """``evaluate`` runs the network that the module keeps over the validation pictures.
 
         After ``patience`` validations in a row without a better mask AP the run is to end. Of
         several processes all evaluate, and get the same numbers.
@@ -105,6 +106,10 @@ class Validation(lightning.Callback):
         """Validations since the best one."""
         self.latest: Metrics | None = None
         self.best: Metrics | None = None
+        self.analysis_listeners: list[Callable[[int, Analysis], None]] = []
+        """Called with the step and what lies behind its AP at every new best, in the first process."""
+        self.evaluator: CocoEvaluator | None = None
+        """Of the validation that goes on, for the listeners; its masks need memory only as long."""
 
     @property
     def gave_up(self) -> bool:
@@ -167,7 +172,8 @@ class Validation(lightning.Callback):
 
     def _validate(self, trainer: lightning.Trainer, module: YolactModule) -> None:
         module.eval()
-        metrics = self._evaluate()
+        self.evaluator = self._evaluate()
+        metrics = self.evaluator.compute()
         module.train()
         self.latest = metrics
         self._log.add(
@@ -187,6 +193,11 @@ class Validation(lightning.Callback):
                 write_artifact(
                     self._folder / BEST_ARTIFACT, module.kept.state_dict(), module.metadata
                 )
+                if self.analysis_listeners:
+                    analysis = analyse(self.evaluator)
+                    for listener in self.analysis_listeners:
+                        listener(module.batches_done, analysis)
+        self.evaluator = None
         trainer.strategy.barrier()
 
 

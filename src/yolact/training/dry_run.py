@@ -155,7 +155,7 @@ def _seconds_per_picture(prepared: Prepared, artifact: Path, device: torch.devic
         return 0.0
     batch_size = min(prepared.recipe.training.batch_size, len(few.records))
     started = time.monotonic()
-    evaluate_model(predictor, prepared.recipe.detection, few, batch_size=batch_size)
+    evaluate_model(predictor, prepared.recipe.detection, few, batch_size=batch_size).compute()
     return (time.monotonic() - started) / len(few.records)
 
 

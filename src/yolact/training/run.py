@@ -23,11 +23,13 @@ from yolact.artifacts.run_directory import (
     SNAPSHOTS,
 )
 from yolact.config.serialize import recipe_to_dict
-from yolact.evaluation.coco import Metrics
+from yolact.evaluation.analysis import Analysis
+from yolact.evaluation.coco import CocoEvaluator, Metrics
 from yolact.evaluation.run import Sharing
 from yolact.files import write_text
 from yolact.inference.evaluate import evaluate_model
 from yolact.inference.predictor import Predictor
+from yolact.reporting.analysis_file import write_analysis
 from yolact.training.about import describe
 from yolact.training.callbacks import (
     Checkpoints,
@@ -197,7 +199,7 @@ def fit(
         writes=processes.is_first,
     )
 
-    def validate() -> Metrics:
+    def validate() -> CocoEvaluator:
         take_from_first(module.kept.buffers())
         return evaluate_model(
             Predictor(module.kept, prepared.metadata, device=module.device),
@@ -208,6 +210,12 @@ def fit(
         )
 
     validation = Validation(validate, folder, log, patience=config.early_stop)
+
+    def keep_analysis(step: int, analysis: Analysis) -> None:
+        assert validation.evaluator is not None
+        write_analysis(folder, step, analysis, validation.evaluator, prepared.val_data)
+
+    validation.analysis_listeners.append(keep_analysis)
     stop = Stop(validation)
     reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
     callbacks = [validation, stop, reporter, Checkpoints(folder), *observers]
