@@ -24,7 +24,8 @@ def write_page(
         template: File name in ``assets``.
         path: Of the page.
         data: For the page's scripts, of JSON types.
-        scripts: File names in ``assets``, in the order in which the page runs them.
+        scripts: File names in ``assets``, or ``plotly.min.js``, in the order in which the page runs
+            them.
         texts: For the template itself, escaped there.
     """
     assets = files("yolact.reporting") / "assets"
@@ -40,7 +41,15 @@ def write_page(
     page = environment.get_template(template).render(
         data=document,
         style=(assets / "page.css").read_text(encoding="utf-8"),
-        scripts=[(assets / name).read_text(encoding="utf-8") for name in scripts],
+        scripts=[_script(name) for name in scripts],
         **texts,
     )
     write_text(path, page)
+
+
+def _script(name: str) -> str:
+    if name == "plotly.min.js":  # as its package brings it
+        folder = files("plotly") / "package_data"
+    else:
+        folder = files("yolact.reporting") / "assets"
+    return (folder / name).read_text(encoding="utf-8")
