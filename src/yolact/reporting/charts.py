@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Chart = dict[str, Any]
-"""``title``, ``caption``, Plotly's ``data`` and ``layout``, and ``table`` if the figure's own numbers
-are not those to be read. JSON types only."""
+"""``title``, ``caption``, Plotly's ``data`` and ``layout``, ``table`` if the figure's own numbers are not
+those to be read, ``min_width`` in pixels. JSON types only."""
 
 CHART_SCRIPTS = ("plotly.min.js", "charts.js")
 """What a page with charts names first among its scripts."""
@@ -69,6 +69,7 @@ def chart(
         "caption": caption,
         "data": list(data),
         "layout": dict(layout),
+        "min_width": 0,
         **({"table": dict(table)} if table else {}),
     }
 
@@ -81,6 +82,7 @@ def line_chart(
     *,
     caption: str = "",
     log: bool = False,
+    legend: bool = True,
 ) -> Chart:
     """Curves with points.
 
@@ -91,6 +93,7 @@ def line_chart(
         y_title: Beside the vertical axis, with its unit.
         caption: As of :func:`chart`.
         log: Whether the vertical axis is logarithmic.
+        legend: Whether the chart names its curves itself.
     """
     data = [
         {
@@ -106,7 +109,8 @@ def line_chart(
         }
         for index, one in enumerate(series)
     ]
-    return chart(title, data, _axes(x_title, y_title, log), caption=caption)
+    layout = {**_axes(x_title, y_title, log), "showlegend": legend and len(series) > 1}
+    return chart(title, data, layout, caption=caption)
 
 
 def bar_chart(
@@ -185,7 +189,12 @@ def heat_map(
 
 
 def parallel_coordinates(
-    title: str, axes: Sequence[Axis], lines: Sequence[str], *, caption: str = ""
+    title: str,
+    axes: Sequence[Axis],
+    lines: Sequence[str],
+    *,
+    caption: str = "",
+    axis_width: int = 0,
 ) -> Chart:
     """A line for each thing across vertical axes, each from its own least value to its greatest.
 
@@ -196,6 +205,7 @@ def parallel_coordinates(
         axes: From left to right.
         lines: Names of the lines.
         caption: As of :func:`chart`.
+        axis_width: The least room of an axis in pixels; where a screen has less, the chart scrolls.
     """
     heights, marks = zip(*(_places(axis.values) for axis in axes), strict=True)
     data = [
@@ -244,7 +254,8 @@ def parallel_coordinates(
             [name, *(axis.values[index] for axis in axes)] for index, name in enumerate(lines)
         ],
     }
-    return chart(title, data, layout, caption=caption, table=table)
+    made = chart(title, data, layout, caption=caption, table=table)
+    return {**made, "min_width": axis_width * len(axes)}
 
 
 def thinned(values: Sequence[float | None], most: int) -> list[int]:

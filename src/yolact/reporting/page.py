@@ -4,11 +4,16 @@ import json
 import os
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from yolact.errors import UsageError
 from yolact.files import write_text
+
+_MARK = '<meta name="generator" content="yolact">'
+_HEAD_BYTES = 1024
 
 
 def write_page(
@@ -44,7 +49,24 @@ def write_page(
         scripts=[_script(name) for name in scripts],
         **texts,
     )
-    write_text(path, page)
+    write_text(path, page.replace("<head>", f"<head>\n{_MARK}", 1))
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse to write a page over anything but an older page of ours.
+
+    Raises:
+        UsageError: If ``path`` exists and is no page of ours.
+    """
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; a page is one file.")
+    with path.open("rb") as file:
+        if _MARK.encode() not in file.read(_HEAD_BYTES):
+            raise UsageError(
+                f"{path} already exists and is no page of yolact; choose another --out."
+            )
 
 
 def _script(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +71,7 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         UsageError: If ``folder`` holds no run.
     """
-    if not holds_run(folder):
+    if not _holds_run(folder):
         raise UsageError(f"{folder} holds no run: there is neither {METRICS_LOG} nor {RUN_CONFIG}.")
     log = folder / METRICS_LOG
     pictures = _document(folder / SNAPSHOTS / PICTURES)
@@ -95,7 +95,24 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def holds_run(folder: Path) -> bool:
+def find_runs(folders: Iterable[Path]) -> list[Path]:
+    """The run directories that ``folders`` are or directly hold, each once, the held ones by name.
+
+    Raises:
+        UsageError: If one of them neither is nor holds a run.
+    """
+    runs: dict[Path, Path] = {}
+    for folder in folders:
+        held = [folder] if _holds_run(folder) else sorted(filter(_holds_run, folder.glob("*/")))
+        if not held:
+            what = "holds no run" if folder.is_dir() else "is no folder"
+            raise UsageError(f"{folder} {what}: name a run directory, or a folder of them.")
+        for run in held:
+            runs.setdefault(run.resolve(), run)
+    return list(runs.values())
+
+
+def _holds_run(folder: Path) -> bool:
     """Whether ``folder`` is a run directory."""
     return (folder / METRICS_LOG).is_file() or (folder / RUN_CONFIG).is_file()
 

@@ -79,7 +79,7 @@ const Charts = (() => {
   function change(name, chart) {
     const entry = drawn.get(name);
     entry.chart = chart;
-    const details = entry.plot.parentElement.querySelector("details");
+    const details = entry.plot.closest("figure").querySelector("details");
     if (details.open) details.querySelector(".numbers").replaceChildren(table(numbers(chart)));
     return render(entry);
   }
