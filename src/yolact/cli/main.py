@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("yolact.cli.train", "train a model on a data set"),
     "eval": ("yolact.cli.eval", "COCO box and mask AP of a model, or of a results file"),
     "explain": ("yolact.cli.explain", "show how a model makes the masks of a picture"),
+    "report": ("yolact.cli.report", "show how a run learnt, or compare runs, as a page"),
     "models": ("yolact.cli.models", "list, describe, download and import published models"),
     "data": ("yolact.cli.data", "make, look at, convert and mend data sets"),
 }

@@ -5,6 +5,7 @@ sums itself: what is shown is computed from what is shown.
 """
 
 import base64
+import io
 from math import sqrt
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from yolact.data.images import read_image
+from yolact.errors import ImageError
 from yolact.inference.explanation import Explanation
 from yolact.ops.prototypes import KINDS
 
@@ -92,6 +95,19 @@ def shrink(tiles: Tensor, size: tuple[int, int]) -> Tensor:
 def picture_uri(picture: NDArray[np.uint8], *, quality: int = 88) -> str:
     """An RGB picture (H, W, 3) as a JPEG inside a URI."""
     return _uri(".jpg", picture[..., ::-1], "image/jpeg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def picture_from(uri: str) -> NDArray[np.uint8]:
+    """The RGB picture (H, W, 3) inside a URI that :func:`picture_uri` made.
+
+    Raises:
+        ImageError: If there is none inside.
+    """
+    try:
+        data = base64.b64decode(uri.partition(",")[2])
+    except ValueError as error:
+        raise ImageError("a watched picture of the run cannot be read.") from error
+    return read_image(io.BytesIO(data), name="a watched picture of the run")
 
 
 def atlas_uri(tiles: Tensor) -> str:
