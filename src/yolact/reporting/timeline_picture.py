@@ -55,12 +55,11 @@ def draw_timelines(
     entries.append((_PER_OBJECT, "again for each box, on features pooled from it", pooled))
     figure.legend(
         handles=[Patch(color=color, label=text) for color, text, shown in entries if shown],
-        loc="outside upper right",
+        loc="outside upper left",
         ncols=3,
         frameon=False,
         fontsize=9,
     )
-    figure.suptitle("From the picture to finished masks", x=0.01, ha="left", weight="bold")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
