@@ -19,10 +19,12 @@ null without any overlap.
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from yolact.evaluation.coco import Metrics
 from yolact.inference.explanation import Explanation
+from yolact.ops.masks import resize_masks
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,25 @@ class Snapshot:
     """By class, the share of the hardest background anchors that look most like it (OHEM)."""
     metrics: Metrics | None
     """Of the validation at this step, if there was one."""
+
+
+def nearest_truth(explanation: Explanation, masks: Tensor) -> list[tuple[float, int | None]]:
+    """Of each detection the largest mask IoU with a true object, and which; 0 and None without overlap.
+
+    Args:
+        explanation: Of a picture; its masks are enlarged to the size of the true ones.
+        masks: (M, h, w) bool, in the frame of the network's input.
+    """
+    height, width = masks.shape[1:]
+    soft = explanation.cropped_masks
+    if not len(soft) or not len(masks):
+        return [(0.0, None)] * len(soft)
+    found = (resize_masks(soft, (height, width)) > 0.5).flatten(1).float()
+    true = masks.flatten(1).float()
+    overlap = found @ true.T
+    union = found.sum(dim=1)[:, None] + true.sum(dim=1) - overlap
+    largest, which = torch.where(union > 0, overlap / union.clamp(min=1), 0).max(dim=1)
+    return [
+        (iou, index if iou > 0 else None)
+        for iou, index in zip(largest.tolist(), which.tolist(), strict=True)
+    ]

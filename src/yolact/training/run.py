@@ -44,7 +44,7 @@ from yolact.training.processes import (
 )
 from yolact.training.recipes import run_folder
 from yolact.training.schedule import Schedule
-from yolact.training.trackers import Trackers, tracker_names
+from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
 
