@@ -77,9 +77,8 @@ class TensorBoard:
         self._picture("confusion", confusion_picture(analysis))
         for name, curves in precision_curves(analysis):
             for label, precision in curves.items():
-                true = (
-                    100 * _RECALLS * (precision > 0)
-                )  # TensorBoard cuts off where nothing is left
+                # TensorBoard ends a curve where its counts do.
+                true = 100 * _RECALLS * (precision > 0)
                 false = true * (1 / np.maximum(precision, 1e-9) - 1)
                 nothing = np.zeros_like(true)
                 self._writer.add_pr_curve_raw(

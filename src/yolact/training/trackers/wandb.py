@@ -116,6 +116,11 @@ class WeightsAndBiases:
         )
         self._run.log({"step": step, **charts, "confusion": confusion})
 
+    def finish(self, status: Status) -> None:
+        """The status stands in the summary, and W&B's own follows from the exit code."""
+        self._run.summary["status"] = status
+        self._run.finish(exit_code={"finished": 0, "interrupted": 130, "failed": 1}[status])
+
     def _picture(self, view: View) -> Any:
         names = dict(enumerate(view.found.names, 1))
         masks = {
@@ -130,11 +135,6 @@ class WeightsAndBiases:
         return self._wandb.Image(
             view.image, caption=view.name, masks=masks or None, boxes=boxes, file_type="jpg"
         )
-
-    def finish(self, status: Status) -> None:
-        """The status stands in the summary, and W&B's own follows from the exit code."""
-        self._run.summary["status"] = status
-        self._run.finish(exit_code={"finished": 0, "interrupted": 130, "failed": 1}[status])
 
 
 def _boxes(objects: Result) -> list[dict[str, Any]]:
