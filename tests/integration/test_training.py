@@ -29,6 +29,8 @@ def test_a_run_directory_holds_all_that_is_promised(tiny_run, tiny_data):
     names = {path.name for path in tiny_run.iterdir()}
     assert names == {
         "config.yaml",
+        "about.json",
+        "snapshots",
         "metrics.jsonl",
         "metrics.csv",
         "last.ckpt",

@@ -292,7 +292,7 @@ class Stop(lightning.Callback):
 
 
 class Reporter(lightning.Callback):
-    """Averages the losses for the log, and shows them: a bar on a terminal, lines elsewhere."""
+    """Averages losses and matched anchors for the log, and shows them: a bar on a terminal, lines elsewhere."""
 
     def __init__(
         self, log: MetricsLog, validation: Validation, stop: Stop, *, steps_per_epoch: int
@@ -324,7 +324,7 @@ class Reporter(lightning.Callback):
     ) -> None:
         """Remember the row that is not written yet."""
         sums = {name: float(total) for name, total in self._sums.items()}
-        checkpoint.setdefault("yolact", {}).update(loss_sums=sums, loss_count=self._count)
+        checkpoint.setdefault("yolact", {}).update(row_sums=sums, row_count=self._count)
 
     def on_load_checkpoint(
         self,
@@ -333,8 +333,8 @@ class Reporter(lightning.Callback):
         checkpoint: dict[str, Any],
     ) -> None:
         """Go on with that row."""
-        self._sums = dict(checkpoint["yolact"]["loss_sums"])
-        self._count = checkpoint["yolact"]["loss_count"]
+        self._sums = dict(checkpoint["yolact"]["row_sums"])
+        self._count = checkpoint["yolact"]["row_count"]
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Show the bar."""
@@ -351,7 +351,9 @@ class Reporter(lightning.Callback):
         """Sum up; every few steps write a row, every few seconds say where the run is."""
         assert isinstance(module, YolactModule)
         if module.losses:
-            for name, value in module.losses.items():
+            summands = {f"loss/{name}": value for name, value in module.losses.items()}
+            summands |= {f"matched/{level}": value for level, value in module.matched.items()}
+            for name, value in summands.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._count += 1
         is_row = module.batches_done % row_spacing(module.batches_done) == 0
@@ -388,9 +390,10 @@ class Reporter(lightning.Callback):
         self._sums.clear()
         self._count = 0
         rate = module.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        losses = {f"loss/{name}": value for name, value in means.items()}
-        if means:
-            losses["loss/total"] = sum(means.values())
+        losses = {name: value for name, value in means.items() if name.startswith("loss/")}
+        matched = {name: round(means[name], 4) for name in means if name not in losses}
+        if losses:
+            losses["loss/total"] = sum(losses.values())
         norm = module.gradient_norm
         self._log.add(
             {
@@ -400,13 +403,18 @@ class Reporter(lightning.Callback):
                 "learning_rate": rate,
                 **losses,
                 "gradient_norm": norm if math.isfinite(norm) else None,
+                **matched,
                 "skipped_steps": len(module.skipped),
             }
         )
 
     def _show(self, module: YolactModule) -> None:
         epoch = module.batches_done / self._steps_per_epoch
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in self._means().items())
+        losses = "  ".join(
+            f"{name.removeprefix('loss/')} {value:.3f}"
+            for name, value in self._means().items()
+            if name.startswith("loss/")
+        )
         ap = self._validation.latest
         text = f"step {module.batches_done}  epoch {epoch:.1f}  {losses}"
         if ap is not None and ap.mask.ap is not None:

@@ -102,7 +102,7 @@ def _dry_run(
         seconds = 0.0
         if processes.is_first:
             seconds = _seconds_per_picture(prepared, run.best, device)
-        files = [file.stat().st_size for file in Path(folder).iterdir()]
+        files = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
     memory = sum(gathered((_main_memory(prepared.recipe.training.workers),)))
     gpu = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
     return _forecast(
