@@ -25,7 +25,7 @@ from yolact.training.prepare import Prepared, prepare
 from yolact.training.processes import Processes, gathered, run_together
 from yolact.training.run import fit
 from yolact.training.schedule import Schedule
-from yolact.training.trackers import Trackers, tracker_names
+from yolact.training.trackers.following import Trackers, tracker_names
 
 _STEPS = 5
 _PICTURES = 16

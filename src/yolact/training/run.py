@@ -53,7 +53,7 @@ from yolact.training.processes import (
 from yolact.training.recipes import run_folder
 from yolact.training.recorder import Recorder
 from yolact.training.schedule import Schedule
-from yolact.training.trackers import Trackers, tracker_names
+from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
 
@@ -227,6 +227,8 @@ def fit(
             folder / SNAPSHOTS, validation, prepared.val_data, count=config.snapshots
         )
         callbacks.insert(1, recorder)  # it looks at what the validation has just measured
+        if trackers is not None:
+            recorder.listeners.append(trackers.show)
     with (
         quiet_lightning(),
         closing(samples),
