@@ -29,7 +29,7 @@ class DemoOutcome:
     data: Path
     run: Path
     overlays: Path
-    curves: Path
+    report: Path
     metrics: Metrics
 
 
@@ -76,4 +76,4 @@ def run_demo(out: Path, *, max_time: str, device: str, say: Callable[[str], None
         assert isinstance(result, Result)  # pictures just written can be read
         writer.write(result)
     writer.close()
-    return DemoOutcome(data, folder, overlays, run.curves, metrics)
+    return DemoOutcome(data, folder, overlays, run.report, metrics)

@@ -191,18 +191,18 @@ def _precision(
 ) -> "dict[str, Metrics]":
     """AP of every model on DATA, by our one evaluator."""
     from yolact.config.presets import COCO_CLASSES
-    from yolact.evaluation.run import evaluate_predictions
+    from yolact.evaluation.run import fill_evaluator
     from yolact.inference.evaluate import evaluate_model
 
     instances = load_split(arguments.data, arguments.split, None, None)
     found = {
-        name: evaluate_model(model, model.detection(), instances, batch_size=1)
+        name: evaluate_model(model, model.detection(), instances, batch_size=1).compute()
         for name, model in predictors.items()
     }
     for rival in rivals:
-        found[rival.name] = evaluate_predictions(
+        found[rival.name] = fill_evaluator(
             rival.detect, COCO_CLASSES, instances, max_detections=100, batch_size=1
-        )
+        ).compute()
     return found
 
 

@@ -36,12 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
         "data": outcome.data,
         "run": outcome.run,
         "predictions": outcome.overlays,
-        "curves": outcome.curves,
     }
     if arguments.json:
-        answer_json({**outcome.metrics.to_dict(), **places})
+        answer_json({**outcome.metrics.to_dict(), **places, "report": outcome.report})
     else:
         answer(metrics_table(outcome.metrics))
         for name, path in places.items():
             answer(f"{name + ':':<13}{path}")
+        answer("how it learnt, as a page to open in a browser:")
+        answer(str(outcome.report))
     return 0

@@ -54,15 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _timeline(record: "RunRecord") -> "Timeline | None":
-    """Where the best model's time goes on the pictures that were watched, if both are there."""
     from yolact.errors import YolactError
-    from yolact.inference.load import load
-    from yolact.inference.timing import measure
-    from yolact.reporting.scene import picture_from
+    from yolact.reporting.run_page import best_timeline
 
     try:
-        views = [picture_from(picture["view"]) for picture in record.pictures]
-        return measure(load(record.folder), views) if views else None
+        return best_timeline(record)
     except YolactError as error:
         say(f"where the time goes is left out: {error}")
         return None

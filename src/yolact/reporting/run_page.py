@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from yolact.artifacts.run_directory import REPORT
-from yolact.inference.timing import Stage, Timeline
+from yolact.inference.load import load
+from yolact.inference.timing import Stage, Timeline, measure
 from yolact.reporting.charts import (
     CHART_SCRIPTS,
     NUM_COLOURS,
@@ -20,6 +21,7 @@ from yolact.reporting.charts import (
 )
 from yolact.reporting.page import write_page
 from yolact.reporting.run_record import RunRecord, read_run
+from yolact.reporting.scene import picture_from
 
 MOST_STEPS = 100
 """Recorded steps in a page; of more, evenly spread ones."""
@@ -93,6 +95,16 @@ def write_report(
         settings=[(name, _setting(value)) for name, value in record.settings.items()],
     )
     return page
+
+
+def best_timeline(record: RunRecord, *, device: str = "auto") -> Timeline | None:
+    """Where the time of a run's best model goes, on the pictures that were watched; None without any.
+
+    Raises:
+        YolactError: If there is no best model yet, or it or a picture cannot be read.
+    """
+    views = [picture_from(picture["view"]) for picture in record.pictures]
+    return measure(load(record.folder, device=device), views) if views else None
 
 
 def spread(count: int, most: int) -> list[int]:

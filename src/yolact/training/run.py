@@ -19,6 +19,7 @@ from yolact.artifacts.run_directory import (
     BEST_ARTIFACT,
     CURVES,
     LAST_CHECKPOINT,
+    REPORT,
     RUN_CONFIG,
     SNAPSHOTS,
 )
@@ -30,6 +31,8 @@ from yolact.files import write_text
 from yolact.inference.evaluate import evaluate_model
 from yolact.inference.predictor import Predictor
 from yolact.reporting.analysis_file import write_analysis
+from yolact.reporting.run_page import best_timeline, write_report
+from yolact.reporting.run_record import read_run
 from yolact.training.about import describe
 from yolact.training.callbacks import (
     Checkpoints,
@@ -71,6 +74,11 @@ class Run:
     def best(self) -> Path:
         """The artifact with the highest mask AP."""
         return self.folder / BEST_ARTIFACT
+
+    @property
+    def report(self) -> Path:
+        """How it learnt, as a page."""
+        return self.folder / REPORT
 
     @property
     def curves(self) -> Path:
@@ -229,6 +237,7 @@ def fit(
         callbacks.insert(1, recorder)  # it looks at what the validation has just measured
         if trackers is not None:
             recorder.listeners.append(trackers.show)
+            validation.analysis_listeners.append(trackers.show_analysis)
     with (
         quiet_lightning(),
         closing(samples),
@@ -252,4 +261,8 @@ def fit(
         )
     if processes.is_first:
         draw_curves(log.rows, folder / CURVES)
+        record = read_run(folder)
+        has_model = validation.best is not None
+        timeline = best_timeline(record, device=str(device)) if has_model else None
+        write_report(folder, timeline=timeline)
     return Run(folder, validation.best, stop.interrupted)
