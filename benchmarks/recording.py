@@ -1,6 +1,6 @@
 """What recording costs: the share of a training's time spent on snapshots, and their size on disk.
 
-    python benchmarks/recording.py ../shared/data/microcontrollers --steps 300
+    python benchmarks/recording.py ../shared/data/microcontrollers --steps 100
 
 Trains once, with every hook of the recorder timed, and prints both.
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="data set with train and val split")
     parser.add_argument("--model", default="yolact-nano")
     parser.add_argument("--size", type=int, default=320, help="side of the network input, pixels")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--validations", type=int, default=10)
     parser.add_argument("--snapshots", type=int, default=4, help="pictures that are watched")
     parser.add_argument("--threads", type=int, default=1)
