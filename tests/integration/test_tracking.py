@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import pytest
 
-from tracked import mlflow_run, tensorboard_points, wandb_run
+from tracked import mlflow_run, tensorboard_panels, tensorboard_points, wandb_run
 from yolact.artifacts.run_directory import read_metrics
 from yolact.training import callbacks
 from yolact.training.run import train
@@ -73,6 +73,22 @@ def tracked_everywhere(folder):
     yield points, about["summary"]["status"]
 
 
+def shown_everywhere(folder):
+    """Of each tracker the steps whose snapshots it has, in the order it got them."""
+    pictures = tensorboard_panels(folder / "tensorboard")["pictures"]
+    for tag, shown in pictures.items():
+        if tag.startswith("pictures/"):
+            yield [step for step, _ in shown]
+    files = sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda f: f.stat().st_mtime)
+    yield [step for file in files for step, _ in wandb_run(file)[1]["panels"]["pictures"]]
+    artifacts = folder.glob("mlruns/*/*/artifacts/snapshots/*/picture_1.jpg")
+    yield sorted(int(path.parent.name) for path in artifacts)
+
+
+def snapshot_steps(folder):
+    return [int(path.stem) for path in sorted(folder.glob("snapshots/0*.json"))]
+
+
 def test_command_writes_three_and_talks_to_nobody(outside, tiny_data, tmp_path, monkeypatch):
     environment, asked = outside
     words = ["train", tiny_data, *SHORT, "--steps", 4, "--out", "runs/x", "--json"]
@@ -101,6 +117,10 @@ def test_command_writes_three_and_talks_to_nobody(outside, tiny_data, tmp_path, 
     for points, status in tracked_everywhere(folder):
         assert points == expected
         assert status.lower() == "finished"
+    assert snapshot_steps(folder) == [0, 4, 8]
+    shown = list(shown_everywhere(folder))
+    assert len(shown) == 4 + 2
+    assert all(steps == [0, 4, 8] for steps in shown)
 
 
 def test_an_interrupted_run_goes_on_in_the_same_trackers(
@@ -129,6 +149,8 @@ def test_an_interrupted_run_goes_on_in_the_same_trackers(
     for points, status in tracked_everywhere(whole.folder):
         assert points == logged_points(whole.folder)
         assert status.lower() == "finished"
+    for steps in shown_everywhere(whole.folder):
+        assert steps == snapshot_steps(whole.folder) == [0, 6]
     train(tiny_data, out=tmp_path / "run", resume=True, tracker="none", steps=4)
     assert max(step for step, _ in logged_points(whole.folder)["loss/total"]) == 8
     for points, _ in tracked_everywhere(whole.folder):
