@@ -194,6 +194,10 @@ class ProgressBar:
         """``done`` of the total are done."""
         self._progress.update(self._task, completed=done)
 
+    def step(self) -> None:
+        """One more is done."""
+        self._progress.advance(self._task)
+
     def note(self, text: str) -> None:
         """Say something above the bar."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

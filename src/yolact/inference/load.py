@@ -16,6 +16,7 @@ from yolact.artifacts.run_directory import BEST_ARTIFACT
 from yolact.config.presets import PRESETS, preset
 from yolact.errors import CheckpointError, UsageError
 from yolact.inference.predictor import Predictor
+from yolact.model.build import build_yolact
 
 _ARTIFACT, _ORIGINAL = ".safetensors", (".pth", ".pt")
 
@@ -45,6 +46,19 @@ def load(
     tensors, metadata = read_model(model, weights=weights)
     network = network_from(metadata.model, tensors, str(model if weights is None else weights))
     return Predictor(network, metadata, device=target)
+
+
+def untrained(name: str, *, device: str = "auto") -> Predictor:
+    """The model called ``name`` with random weights, the same each time: to time, not to predict.
+
+    Raises:
+        UsageError: If the device does not exist here, or no model has this name.
+    """
+    target, recipe = choose_device(device), preset(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        network = build_yolact(recipe.model)
+    return Predictor(network, ArtifactMetadata(recipe.model, recipe.detection), device=target)
 
 
 def read_model(
