@@ -110,7 +110,7 @@ def test_colours_are_told_apart_and_seen_by_all(scheme):
     for name, sight in SIGHTS.items():
         seen = [lab(np.clip(sight @ linear(colour), 0, 1)) for colour in colours]
         for (i, one), (j, other) in itertools.combinations(enumerate(seen, 1), 2):
-            assert math.dist(one, other) > 8, (name, i, j)
+            assert math.dist(one, other) > 12, (name, i, j)
 
 
 def linear(colour: str) -> np.ndarray:
