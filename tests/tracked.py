@@ -1,9 +1,13 @@
 """What trackers have written, read back from their own files."""
 
+import io
 import json
 import struct
 import time
 from collections import defaultdict
+
+import numpy as np
+from PIL import Image
 
 Points = dict[str, list[tuple[int, float]]]
 
@@ -24,8 +28,43 @@ def tensorboard_points(folder) -> tuple[Points, dict[str, str]]:
         .tensor_proto.string_val[0]
         .decode()
         for tag in tags["tensors"]
+        if tag.endswith("/text_summary")
     }
     return points, texts
+
+
+def tensorboard_panels(folder) -> dict[str, dict]:
+    """Of each kind and tag a list of (step, what is there): an RGB array, a histogram, a table."""
+    from tensorboard.backend.event_processing.event_accumulator import (
+        STORE_EVERYTHING_SIZE_GUIDANCE,
+        EventAccumulator,
+    )
+    from tensorboard.util.tensor_util import make_ndarray
+
+    events = EventAccumulator(str(folder), size_guidance=STORE_EVERYTHING_SIZE_GUIDANCE)
+    events.Reload()
+    tags = events.Tags()
+    return {
+        "pictures": {
+            tag: [(e.step, open_picture(e.encoded_image_string)) for e in events.Images(tag)]
+            for tag in tags["images"]
+        },
+        "histograms": {
+            tag: [(e.step, e.histogram_value) for e in events.Histograms(tag)]
+            for tag in tags["histograms"]
+        },
+        "curves": {
+            tag: [(e.step, make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
+            for tag in tags["tensors"]
+            if tag in events.PluginTagToContent("pr_curves")
+        }
+        if "pr_curves" in events._plugin_to_tag_to_content
+        else {},
+    }
+
+
+def open_picture(data):
+    return np.array(Image.open(io.BytesIO(data)))
 
 
 def mlflow_run(store_uri, run_id):
@@ -80,6 +119,7 @@ def wandb_run(path) -> tuple[Points, dict]:
 
 def _wandb_run(path):
     points, about = defaultdict(list), {"config": {}, "summary": {}, "axes": {}}
+    about |= {"panels": defaultdict(list), "charts": {}}
     for record in wandb_records(path):
         match record.WhichOneof("record_type"):
             case "run":
@@ -89,12 +129,23 @@ def _wandb_run(path):
                     i.key: json.loads(i.value_json) for i in record.run.config.update
                 }
             case "history":
-                row = {
-                    i.key or i.nested_key[0]: json.loads(i.value_json) for i in record.history.item
-                }
+                row = {}
+                for item in record.history.item:
+                    *outer, key = item.nested_key or [item.key]
+                    place = row
+                    for name in outer:
+                        place = place.setdefault(name, {})
+                    place[key] = json.loads(item.value_json)
                 for key, value in row.items():
-                    if not key.startswith("_") and key != "step":
+                    if isinstance(value, dict):
+                        about["panels"][key].append((row["step"], value))
+                    elif not key.startswith("_") and key != "step":
                         points[key].append((row["step"], float(value)))
+            case "config":
+                for item in record.config.update:
+                    if list(item.nested_key[:2]) == ["_wandb", "visualize"]:
+                        chart = json.loads(item.value_json)["panel_config"]["panelDefId"]
+                        about["charts"][item.nested_key[2]] = chart
             case "metric":
                 about["axes"][record.metric.glob_name or record.metric.name] = (
                     record.metric.step_metric

@@ -15,7 +15,7 @@ from yolact.artifacts.artifact import read_artifact
 from yolact.artifacts.run_directory import read_metrics
 from yolact.data.generate import generate_dataset
 from yolact.errors import UsageError, YolactError
-from yolact.evaluation.coco import AveragePrecision, Metrics
+from yolact.evaluation.coco import AveragePrecision, CocoEvaluator, Metrics
 from yolact.training import callbacks, module
 from yolact.training import run as run_module
 from yolact.training.run import train
@@ -299,7 +299,9 @@ class TestValidation:
 
             def evaluate(*_, **__):
                 precision = AveragePrecision(ap=next(remaining))
-                return Metrics(precision, precision, {}, 3, 0, 100)
+                evaluator = CocoEvaluator({"images": [], "annotations": [], "categories": []})
+                evaluator.compute = lambda: Metrics(precision, precision, {}, 3, 0, 100)
+                return evaluator
 
             monkeypatch.setattr(run_module, "evaluate_model", evaluate)
 

@@ -29,11 +29,14 @@ def test_a_run_directory_holds_all_that_is_promised(tiny_run, tiny_data):
     names = {path.name for path in tiny_run.iterdir()}
     assert names == {
         "config.yaml",
+        "about.json",
+        "snapshots",
         "metrics.jsonl",
         "metrics.csv",
         "last.ckpt",
         "best.safetensors",
         "curves.png",
+        "analysis.json",
     }
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     assert config["model"]["image_size"] == [96, 96]

@@ -132,7 +132,7 @@ def _evaluate_model(
             batch_size=arguments.batch,
             on_progress=bar.set,
             collect=collect,
-        )
+        ).compute()
     seconds = time.monotonic() - started
     cost = {
         "images_per_second": round(len(instances.records) / seconds, 2),

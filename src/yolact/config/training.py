@@ -20,7 +20,7 @@ _POSITIVE = (
     "validate_every",
     "early_stop",
 )
-_NOT_NEGATIVE = ("workers", "seed", "momentum", "weight_decay", "warmup_steps")
+_NOT_NEGATIVE = ("workers", "seed", "momentum", "weight_decay", "warmup_steps", "snapshots")
 _SHARES = ("copy_paste", "mosaic", "closing")
 
 
@@ -106,6 +106,9 @@ class TrainingConfig:
     """Epochs between measurements of AP, in place of a number of them."""
     early_stop: int | None = None
     """Stop after so many measurements in a row without a better mask AP."""
+    snapshots: int = 4
+    """Validation pictures that are looked at again and again, so that the report can show how the
+    model learns; 0 for none."""
     workers: int = 2
     """Processes that prepare batches, for each training process; 0 prepares them in the main one."""
     cache_images: bool | None = None

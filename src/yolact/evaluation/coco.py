@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -95,8 +95,8 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Detections of one image."""
+class Found:
+    """Detections of one image, in the order they were given."""
 
     boxes: NDArray[np.float64]
     """(N, 4) x y width height, pixels, as COCO stores boxes."""
@@ -143,7 +143,29 @@ class CocoEvaluator:
         self._truth = _prepare_ground_truth(ground_truth)
         self._sizes = _image_sizes(self._truth["images"])
         self._names = _category_names(self._truth["categories"])
-        self._found: dict[int, _Found] = {}
+        self._found: dict[int, Found] = {}
+        self._accumulated: dict[str, _Tables | None] = {}
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Class names by category id, in the order of the ids; repeated names show their id."""
+        return self._names
+
+    @property
+    def annotations(self) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+        """Of every image by its id, in the order of the ground truth, crowds among them.
+
+        Each has ``category_id``, ``segmentation`` (compressed), ``bbox``, ``area`` and ``iscrowd``.
+        """
+        by_image: dict[int, list[Mapping[str, Any]]] = {image_id: [] for image_id in self._sizes}
+        for annotation in self._truth["annotations"]:
+            by_image[annotation["image_id"]].append(annotation)
+        return by_image
+
+    @property
+    def found(self) -> Mapping[int, Found]:
+        """What has been added so far, by image id."""
+        return self._found
 
     def update(
         self,
@@ -180,7 +202,7 @@ class CocoEvaluator:
                     f"{list(self._sizes[image_id])}."
                 )
         corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        found = _Found(
+        found = Found(
             boxes=np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
             scores=np.asarray(scores, dtype=np.float64),
             mask_scores=np.asarray(
@@ -192,6 +214,7 @@ class CocoEvaluator:
         )
         self._check(found, where)
         self._found[image_id] = found
+        self._accumulated.clear()
 
     def pool(self, gather: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> None:
         """Take over what the evaluators of other processes have been given.
@@ -200,12 +223,25 @@ class CocoEvaluator:
             gather: The tuples of all processes, joined; called in each of them.
         """
         self._found = dict(gather(tuple(self._found.items())))
+        self._accumulated.clear()
 
     def compute(self) -> Metrics:
         """Metrics of everything added so far; images without detections count as missed."""
         return self._compute(with_masks=True)
 
-    def _check(self, found: _Found, where: str) -> None:
+    def precision(self, shape: Literal["mask", "box"]) -> NDArray[np.float64]:
+        """What AP is the mean of; found once together with :meth:`compute`.
+
+        Returns:
+            (10, C, 101): at the IoU thresholds 0.50, 0.55 … 0.95, for each class, the precision at recall
+            0, 0.01 … 1; -1 for classes without objects.
+        """
+        tables = self._tables("segm" if shape == "mask" else "bbox")
+        if tables is None:
+            return np.full((10, len(self._names), 101), -1.0)
+        return tables.precision[..., 0].swapaxes(1, 2)
+
+    def _check(self, found: Found, where: str) -> None:
         parts = (found.boxes, found.scores, found.category_ids, found.masks, found.mask_scores)
         lengths = [len(part) for part in parts]
         if len(set(lengths)) > 1:
@@ -242,12 +278,18 @@ class CocoEvaluator:
         )
 
     def _tables(self, shape: str) -> _Tables | None:
-        """Match and accumulate. None if the ground truth has nothing to match with."""
+        """Match and accumulate, once for all that has been added so far."""
+        if shape not in self._accumulated:
+            self._accumulated[shape] = self._accumulate(shape)
+        return self._accumulated[shape]
+
+    def _accumulate(self, shape: str) -> _Tables | None:
+        """None if the ground truth has nothing to match with."""
         if not self._truth["annotations"]:
             return None
         # The library writes into the annotations, so each run gets its own dictionaries.
         truth = {**self._truth, "annotations": [dict(a) for a in self._truth["annotations"]]}
-        found = {**self._truth, "annotations": list(self._annotations(shape))}
+        found = {**self._truth, "annotations": list(self._detections(shape))}
         evaluation = COCOeval_faster(
             COCO(truth, print_function=_silent),
             COCO(found, print_function=_silent),
@@ -263,7 +305,7 @@ class CocoEvaluator:
             recall=np.asarray(evaluation.eval["recall"])[..., -1],
         )
 
-    def _annotations(self, shape: str) -> Iterable[dict[str, Any]]:
+    def _detections(self, shape: str) -> Iterable[dict[str, Any]]:
         """Detections in COCO's form, sized by their ``shape``, in an order that is always the same.
 
         Equal scores rank in this order, so it must not depend on the order of the updates.
@@ -494,7 +536,7 @@ def _is_finite(value: Any) -> bool:
 
 def _parse_entries(
     entries: Sequence[tuple[str, Mapping[str, Any]]], size: tuple[int, int]
-) -> _Found:
+) -> Found:
     """Checked entries of one image of ``size`` (height, width), each with how to name it."""
     masks = [
         _compress(entry["segmentation"], size, where)
@@ -506,7 +548,7 @@ def _parse_entries(
         entry["bbox"] if _has(entry, "bbox") else _box_of(masks[i])
         for i, (_, entry) in enumerate(entries)
     ]
-    return _Found(
+    return Found(
         boxes=np.array(boxes, dtype=np.float64),
         scores=np.array([entry["score"] for _, entry in entries], dtype=np.float64),
         mask_scores=np.array(

@@ -1,4 +1,4 @@
-"""Run a model over a data set and score it. Anything that maps pictures to results fits."""
+"""Run a model over a data set, to be scored. Anything that maps pictures to results fits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from yolact.data.coco import CocoInstances, ImageRecord
 from yolact.data.images import read_image
 from yolact.errors import DataError
-from yolact.evaluation.coco import CocoEvaluator, Metrics
+from yolact.evaluation.coco import CocoEvaluator
 from yolact.results import Result
 
 Predict = Callable[[Sequence[NDArray[np.uint8]]], Sequence[Result]]
@@ -27,7 +27,7 @@ class Sharing:
     """The tuples of all processes, joined."""
 
 
-def evaluate_predictions(
+def fill_evaluator(
     predict: Predict,
     class_names: Sequence[str],
     instances: CocoInstances,
@@ -37,8 +37,8 @@ def evaluate_predictions(
     on_progress: Callable[[int], None] | None = None,
     collect: Collect | None = None,
     sharing: Sharing | None = None,
-) -> Metrics:
-    """COCO metrics of ``predict`` on every picture of ``instances``.
+) -> CocoEvaluator:
+    """What ``predict`` finds on every picture of ``instances``, beside what there is to find.
 
     Args:
         predict: RGB uint8 pictures -> one result each, scores not yet filtered for display.
@@ -50,6 +50,9 @@ def evaluate_predictions(
         on_progress: Called with the number of pictures done.
         collect: Called with the COCO results entries of each picture.
         sharing: This process predicts only its share of the pictures.
+
+    Returns:
+        With the detections of all pictures, in every process.
 
     Raises:
         DataError: If model and data have no class in common.
@@ -82,7 +85,7 @@ def evaluate_predictions(
             on_progress(done)
     if sharing is not None:
         evaluator.pool(sharing.gather)
-    return evaluator.compute()
+    return evaluator
 
 
 def match_categories(class_names: Sequence[str], instances: CocoInstances) -> NDArray[np.int64]:

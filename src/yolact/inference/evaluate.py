@@ -8,8 +8,8 @@ from typing import Unpack
 from yolact.config.detection import DetectionConfig, DetectionOptions
 from yolact.data.coco import CocoInstances, keep_classes
 from yolact.data.formats.read import load_split
-from yolact.evaluation.coco import Metrics
-from yolact.evaluation.run import Collect, Sharing, evaluate_predictions
+from yolact.evaluation.coco import CocoEvaluator, Metrics
+from yolact.evaluation.run import Collect, Sharing, fill_evaluator
 from yolact.inference.predictor import Predictor
 
 
@@ -37,7 +37,7 @@ def evaluate(
     """
     detection = model.detection(**options)
     instances = load_split(Path(data), split)
-    return evaluate_model(model, detection, instances, batch_size=batch_size)
+    return evaluate_model(model, detection, instances, batch_size=batch_size).compute()
 
 
 def evaluate_model(
@@ -49,17 +49,20 @@ def evaluate_model(
     on_progress: Callable[[int], None] | None = None,
     collect: Collect | None = None,
     sharing: Sharing | None = None,
-) -> Metrics:
-    """Metrics of a model on a data set already read: for Python, command and training alike.
+) -> CocoEvaluator:
+    """Run a model over a data set already read: for Python, command and training alike.
 
     Args:
         model: What predicts.
         detection: How; only its ``labels`` are measured where it has any.
         instances: Pictures, and the truth if there is one.
         batch_size: Pictures at a time through the network.
-        on_progress: As in :func:`evaluate_predictions`.
-        collect: As in :func:`evaluate_predictions`.
-        sharing: As in :func:`evaluate_predictions`.
+        on_progress: As in :func:`fill_evaluator`.
+        collect: As in :func:`fill_evaluator`.
+        sharing: As in :func:`fill_evaluator`.
+
+    Returns:
+        Ready to ``compute`` its metrics, or for :func:`yolact.evaluation.analysis.analyse`.
 
     Raises:
         DataError: If the data has none of the model's classes, or none of those wanted.
@@ -67,7 +70,7 @@ def evaluate_model(
     """
     if detection.labels is not None:
         instances = keep_classes(instances, {model.names[label] for label in detection.labels})
-    return evaluate_predictions(
+    return fill_evaluator(
         lambda pictures: model.detect(pictures, detection),
         model.names,
         instances,

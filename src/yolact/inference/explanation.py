@@ -111,7 +111,25 @@ def explain(
         raise UsageError(f"score must lie in [0, 1], not {score}.")
     picture = load_picture(source)
     images, (found,) = model.forward([picture], model.detection(**options))
-    kept = found.scores > score
+    return explain_detections(model, picture, images[0], found, found.scores > score)
+
+
+def explain_detections(
+    model: Predictor,
+    picture: NDArray[np.uint8],
+    image: Tensor,
+    found: Detections,
+    kept: Tensor | slice = slice(None),
+) -> Explanation:
+    """What a model has made of one picture, as an explanation.
+
+    Args:
+        model: What detected.
+        picture: (H, W, 3) RGB, as read.
+        image: (3, h, w) the picture as the network's input.
+        found: In it.
+        kept: Which of these detections are explained.
+    """
     detections = Detections(
         boxes=found.boxes[kept].cpu(),
         scores=found.scores[kept].cpu(),
@@ -123,7 +141,7 @@ def explain(
         crop_margin=found.crop_margin,
     )
     result = model.finish(detections, picture)
-    return Explanation(_as_picture(images[0], model), detections, result)
+    return Explanation(_as_picture(image, model), detections, result)
 
 
 def _as_picture(image: Tensor, model: Predictor) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from yolact.model.yolact import Yolact
 from yolact.processing.postprocess import postprocess
 from yolact.processing.preprocess import Preprocessor
 from yolact.results import Result
-from yolact.structures import Detections
+from yolact.structures import Detections, Predictions
 
 DISPLAY_SCORE = 0.15
 
@@ -128,12 +128,18 @@ class Predictor:
     ) -> tuple[Tensor, list[Detections]]:
         """The network's input (B, 3, H, W) for pictures, and what it detects in each."""
         images = self.preprocessor(pictures).to(self.device)
+        return images, self.forward_images(images, detection)[1]
+
+    def forward_images(
+        self, images: Tensor, detection: DetectionConfig
+    ) -> tuple[Predictions, list[Detections]]:
+        """What the network says of inputs (B, 3, H, W) on its device, and what that amounts to."""
         with torch.inference_mode():
             predictions = self.network(images.contiguous(memory_format=torch.channels_last))
             found = postprocess(
                 predictions, self.network.anchors, detection, self.network.mask_scorer
             )
-        return images, found
+        return predictions, found
 
     def finish(self, detections: Detections, picture: NDArray[np.uint8]) -> Result:
         """What was found in the network's input, in pixels of the picture that it shows."""

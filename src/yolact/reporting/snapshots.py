@@ -10,19 +10,30 @@ In the run directory's ``snapshots/``:
 ``00000120.json`` is a snapshot, after 120 steps::
 
     {"step": 120, "seconds": 31.4, "negatives": {class name: share}, "metrics": Metrics.to_dict() or null,
-     "scenes": [one a picture, what reporting.scene.scene gives, each detection with "iou" and "truth"]}
+     "scenes": [one a picture, what reporting.scene.sums gives, each detection with "iou" and "truth"]}
 
 where ``iou`` is the largest mask IoU with an object of the picture and ``truth`` that object's place, or
-null without any overlap.
+null without any overlap. Prototypes and masks are smaller than the network's, so that a snapshot of four
+pictures has less than 0.2 MB.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from yolact.evaluation.coco import Metrics
+from yolact.files import write_text
 from yolact.inference.explanation import Explanation
+from yolact.ops.masks import resize_masks
+from yolact.reporting.scene import atlas_uri, picture_uri, shrink, sums, tile_size
+
+PICTURES = "pictures.json"
+
+_CELLS = 40_000  # of all prototypes of a picture: 32 tiles of 35 x 35
 
 
 @dataclass(frozen=True)
@@ -54,3 +65,91 @@ class Snapshot:
     """By class, the share of the hardest background anchors that look most like it (OHEM)."""
     metrics: Metrics | None
     """Of the validation at this step, if there was one."""
+
+
+def snapshot_file(folder: Path, step: int) -> Path:
+    """Where the snapshot of a step lies in ``snapshots/``."""
+    return folder / f"{step:08d}.json"
+
+
+def snapshot_files(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder by step, in order; none if there is no folder."""
+    return {int(path.stem): path for path in sorted(folder.glob("[0-9]" * 8 + ".json"))}
+
+
+def write_pictures(folder: Path, snapshot: Snapshot) -> None:
+    """Write ``pictures.json``: the watched pictures as the network sees them, and their truth.
+
+    Args:
+        folder: The run's ``snapshots/``.
+        snapshot: Any one of the run: the pictures and their tiles are the same in all.
+    """
+    entries = []
+    for picture, explanation in zip(snapshot.pictures, snapshot.explanations, strict=True):
+        size = tile_size(explanation.detections.prototypes, _CELLS)
+        names = explanation.result.names
+        entries.append(
+            {
+                "name": picture.name,
+                "image_id": picture.image_id,
+                "view": picture_uri(explanation.view),
+                "size": list(size),
+                "truth": {
+                    "names": [names[label] for label in picture.labels.tolist()],
+                    "boxes": [[round(side, 5) for side in box] for box in picture.boxes.tolist()],
+                    "masks": atlas_uri(shrink(picture.masks.float(), size)),
+                },
+            }
+        )
+    _write(folder / PICTURES, entries)
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Write one snapshot.
+
+    Args:
+        folder: The run's ``snapshots/``.
+        snapshot: Its step gives the file its name.
+    """
+    scenes = []
+    for picture, explanation in zip(snapshot.pictures, snapshot.explanations, strict=True):
+        scene = sums(explanation, cells=_CELLS)
+        for detection, (iou, truth) in zip(
+            scene["detections"], nearest_truth(explanation, picture.masks), strict=True
+        ):
+            detection |= {"iou": round(iou, 4), "truth": truth}
+        scenes.append(scene)
+    document = {
+        "step": snapshot.step,
+        "seconds": round(snapshot.seconds, 2),
+        "negatives": {name: round(share, 6) for name, share in snapshot.negatives.items()},
+        "metrics": None if snapshot.metrics is None else snapshot.metrics.to_dict(),
+        "scenes": scenes,
+    }
+    _write(snapshot_file(folder, snapshot.step), document)
+
+
+def nearest_truth(explanation: Explanation, masks: Tensor) -> list[tuple[float, int | None]]:
+    """Of each detection the largest mask IoU with a true object, and which; 0 and None without overlap.
+
+    Args:
+        explanation: Of a picture; its masks are enlarged to the size of the true ones.
+        masks: (M, h, w) bool, in the frame of the network's input.
+    """
+    height, width = masks.shape[1:]
+    soft = explanation.cropped_masks
+    if not len(soft) or not len(masks):
+        return [(0.0, None)] * len(soft)
+    found = (resize_masks(soft, (height, width)) > 0.5).flatten(1).float()
+    true = masks.flatten(1).float()
+    overlap = found @ true.T
+    union = found.sum(dim=1)[:, None] + true.sum(dim=1) - overlap
+    largest, which = torch.where(union > 0, overlap / union.clamp(min=1), 0).max(dim=1)
+    return [
+        (iou, index if iou > 0 else None)
+        for iou, index in zip(largest.tolist(), which.tolist(), strict=True)
+    ]
+
+
+def _write(path: Path, document: Any) -> None:
+    write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")

@@ -25,7 +25,8 @@ from yolact.artifacts.run_directory import (
     METRICS_TABLE,
     read_metrics,
 )
-from yolact.evaluation.coco import Metrics
+from yolact.evaluation.analysis import Analysis, analyse
+from yolact.evaluation.coco import CocoEvaluator, Metrics
 from yolact.files import replacing, write_text
 from yolact.training.module import YolactModule
 from yolact.training.processes import any_of, of_first
@@ -84,13 +85,13 @@ class Validation(lightning.Callback):
 
     def __init__(
         self,
-        evaluate: Callable[[], Metrics],
+        evaluate: Callable[[], CocoEvaluator],
         folder: Path,
         log: MetricsLog,
         *,
         patience: int | None = None,
     ) -> None:
-        """``evaluate`` measures the network that the module keeps.
+        """``evaluate`` runs the network that the module keeps over the validation pictures.
 
         After ``patience`` validations in a row without a better mask AP the run is to end. Of
         several processes all evaluate, and get the same numbers.
@@ -105,6 +106,10 @@ class Validation(lightning.Callback):
         """Validations since the best one."""
         self.latest: Metrics | None = None
         self.best: Metrics | None = None
+        self.analysis_listeners: list[Callable[[int, Analysis], None]] = []
+        """Called with the step and what lies behind its AP at every new best, in the first process."""
+        self.evaluator: CocoEvaluator | None = None
+        """Of the validation that goes on, for the listeners; its masks need memory only as long."""
 
     @property
     def gave_up(self) -> bool:
@@ -167,7 +172,8 @@ class Validation(lightning.Callback):
 
     def _validate(self, trainer: lightning.Trainer, module: YolactModule) -> None:
         module.eval()
-        metrics = self._evaluate()
+        self.evaluator = self._evaluate()
+        metrics = self.evaluator.compute()
         module.train()
         self.latest = metrics
         self._log.add(
@@ -187,6 +193,11 @@ class Validation(lightning.Callback):
                 write_artifact(
                     self._folder / BEST_ARTIFACT, module.kept.state_dict(), module.metadata
                 )
+                if self.analysis_listeners:
+                    analysis = analyse(self.evaluator)
+                    for listener in self.analysis_listeners:
+                        listener(module.batches_done, analysis)
+        self.evaluator = None
         trainer.strategy.barrier()
 
 
@@ -292,7 +303,7 @@ class Stop(lightning.Callback):
 
 
 class Reporter(lightning.Callback):
-    """Averages the losses for the log, and shows them: a bar on a terminal, lines elsewhere."""
+    """Averages losses and matched anchors for the log, and shows them: a bar on a terminal, lines elsewhere."""
 
     def __init__(
         self, log: MetricsLog, validation: Validation, stop: Stop, *, steps_per_epoch: int
@@ -324,7 +335,7 @@ class Reporter(lightning.Callback):
     ) -> None:
         """Remember the row that is not written yet."""
         sums = {name: float(total) for name, total in self._sums.items()}
-        checkpoint.setdefault("yolact", {}).update(loss_sums=sums, loss_count=self._count)
+        checkpoint.setdefault("yolact", {}).update(row_sums=sums, row_count=self._count)
 
     def on_load_checkpoint(
         self,
@@ -333,8 +344,8 @@ class Reporter(lightning.Callback):
         checkpoint: dict[str, Any],
     ) -> None:
         """Go on with that row."""
-        self._sums = dict(checkpoint["yolact"]["loss_sums"])
-        self._count = checkpoint["yolact"]["loss_count"]
+        self._sums = dict(checkpoint["yolact"]["row_sums"])
+        self._count = checkpoint["yolact"]["row_count"]
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Show the bar."""
@@ -351,7 +362,9 @@ class Reporter(lightning.Callback):
         """Sum up; every few steps write a row, every few seconds say where the run is."""
         assert isinstance(module, YolactModule)
         if module.losses:
-            for name, value in module.losses.items():
+            summands = {f"loss/{name}": value for name, value in module.losses.items()}
+            summands |= {f"matched/{level}": value for level, value in module.matched.items()}
+            for name, value in summands.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._count += 1
         is_row = module.batches_done % row_spacing(module.batches_done) == 0
@@ -388,9 +401,10 @@ class Reporter(lightning.Callback):
         self._sums.clear()
         self._count = 0
         rate = module.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        losses = {f"loss/{name}": value for name, value in means.items()}
-        if means:
-            losses["loss/total"] = sum(means.values())
+        losses = {name: value for name, value in means.items() if name.startswith("loss/")}
+        matched = {name: round(means[name], 4) for name in means if name not in losses}
+        if losses:
+            losses["loss/total"] = sum(losses.values())
         norm = module.gradient_norm
         self._log.add(
             {
@@ -400,13 +414,18 @@ class Reporter(lightning.Callback):
                 "learning_rate": rate,
                 **losses,
                 "gradient_norm": norm if math.isfinite(norm) else None,
+                **matched,
                 "skipped_steps": len(module.skipped),
             }
         )
 
     def _show(self, module: YolactModule) -> None:
         epoch = module.batches_done / self._steps_per_epoch
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in self._means().items())
+        losses = "  ".join(
+            f"{name.removeprefix('loss/')} {value:.3f}"
+            for name, value in self._means().items()
+            if name.startswith("loss/")
+        )
         ap = self._validation.latest
         text = f"step {module.batches_done}  epoch {epoch:.1f}  {losses}"
         if ap is not None and ap.mask.ap is not None:

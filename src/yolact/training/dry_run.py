@@ -25,7 +25,7 @@ from yolact.training.prepare import Prepared, prepare
 from yolact.training.processes import Processes, gathered, run_together
 from yolact.training.run import fit
 from yolact.training.schedule import Schedule
-from yolact.training.trackers import Trackers, tracker_names
+from yolact.training.trackers.following import Trackers, tracker_names
 
 _STEPS = 5
 _PICTURES = 16
@@ -102,7 +102,7 @@ def _dry_run(
         seconds = 0.0
         if processes.is_first:
             seconds = _seconds_per_picture(prepared, run.best, device)
-        files = [file.stat().st_size for file in Path(folder).iterdir()]
+        files = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
     memory = sum(gathered((_main_memory(prepared.recipe.training.workers),)))
     gpu = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
     return _forecast(
@@ -155,7 +155,7 @@ def _seconds_per_picture(prepared: Prepared, artifact: Path, device: torch.devic
         return 0.0
     batch_size = min(prepared.recipe.training.batch_size, len(few.records))
     started = time.monotonic()
-    evaluate_model(predictor, prepared.recipe.detection, few, batch_size=batch_size)
+    evaluate_model(predictor, prepared.recipe.detection, few, batch_size=batch_size).compute()
     return (time.monotonic() - started) / len(few.records)
 
 

@@ -15,6 +15,8 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.training import TrainingConfig
 from yolact.errors import YolactError
 from yolact.losses.criterion import YolactCriterion
+from yolact.losses.matching import Matching
+from yolact.model.build import pyramid_sizes
 from yolact.model.yolact import Yolact
 from yolact.structures import Batch, Target
 from yolact.training.average import MovingAverage, Statistics
@@ -58,6 +60,8 @@ class YolactModule(lightning.LightningModule):
         self.schedule = schedule
         self.losses: dict[str, Tensor] = {}
         """The weighted terms of the latest step; empty if it was skipped."""
+        self.matched: dict[str, Tensor] = {}
+        """By pyramid level, ``P3`` first: positive anchors per image of the latest step, () each."""
         self.gradient_norm = 0.0
         self.skipped: list[tuple[int, tuple[int, ...]]] = []
         """(batches done, image ids) of every step that was skipped."""
@@ -65,6 +69,9 @@ class YolactModule(lightning.LightningModule):
         """Optimizer steps so far, skipped ones included."""
         self.seconds = 0.0
         """Training time until the end of the latest step, earlier parts of a resumed run included."""
+        per_cell = metadata.model.anchors.num_per_cell
+        sizes = pyramid_sizes(metadata.model.image_size)
+        self._levels = {f"P{i}": h * w * per_cell for i, (h, w) in enumerate(sizes, start=3)}
         self._skips_in_a_row = 0
         self._seconds_before = 0.0
         self._started = time.monotonic()
@@ -144,8 +151,10 @@ class YolactModule(lightning.LightningModule):
         optimizer.zero_grad()
         anchors, processes = self.model.anchors, self.trainer.world_size
         matchings = [self.criterion.match(part.targets, anchors) for part in parts]
-        num_positives = self._whole_step(torch.stack([m.num_positives for m in matchings]).sum())
+        positives = self._whole_step(self._positives_by_level(matchings))
+        num_positives = positives.sum()
         num_images = sum(len(part.targets) for part in parts) * processes
+        self.matched = dict(zip(self._levels, positives / num_images, strict=True))
         of_parts = []
         for part, matching in zip(parts, matchings, strict=True):
             images = part.images.contiguous(memory_format=torch.channels_last)
@@ -184,6 +193,12 @@ class YolactModule(lightning.LightningModule):
             gradient_is_finite=math.isfinite(self.gradient_norm),
             suspects=tuple(i for part in suspects for i in part.image_ids),
         )
+
+    def _positives_by_level(self, matchings: Sequence[Matching]) -> Tensor:
+        """(levels,) float32: positive anchors in all parts of the step."""
+        of_anchors = torch.cat([m.is_positive for m in matchings]).sum(dim=0)
+        levels = torch.split(of_anchors, list(self._levels.values()))
+        return torch.stack([level.sum() for level in levels]).float()
 
     def _whole_step(self, counts: Tensor) -> Tensor:
         """Sums over all processes."""

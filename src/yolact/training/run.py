@@ -1,7 +1,7 @@
 """``train``: data and a recipe in, a run directory out. Builds, composes, lets Lightning fit."""
 
+import json
 import os
-import platform
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -14,15 +14,23 @@ import torch
 import yaml
 from timm.layers import convert_sync_batchnorm
 
-from yolact.artifacts.metadata import ArtifactMetadata
-from yolact.artifacts.run_directory import BEST_ARTIFACT, CURVES, LAST_CHECKPOINT, RUN_CONFIG
-from yolact.config.presets import Recipe
+from yolact.artifacts.run_directory import (
+    ABOUT,
+    BEST_ARTIFACT,
+    CURVES,
+    LAST_CHECKPOINT,
+    RUN_CONFIG,
+    SNAPSHOTS,
+)
 from yolact.config.serialize import recipe_to_dict
-from yolact.evaluation.coco import Metrics
+from yolact.evaluation.analysis import Analysis
+from yolact.evaluation.coco import CocoEvaluator, Metrics
 from yolact.evaluation.run import Sharing
 from yolact.files import write_text
 from yolact.inference.evaluate import evaluate_model
 from yolact.inference.predictor import Predictor
+from yolact.reporting.analysis_file import write_analysis
+from yolact.training.about import describe
 from yolact.training.callbacks import (
     Checkpoints,
     MetricsLog,
@@ -43,8 +51,9 @@ from yolact.training.processes import (
     wait_for_all,
 )
 from yolact.training.recipes import run_folder
+from yolact.training.recorder import Recorder
 from yolact.training.schedule import Schedule
-from yolact.training.trackers import Trackers, tracker_names
+from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
 
@@ -190,7 +199,7 @@ def fit(
         writes=processes.is_first,
     )
 
-    def validate() -> Metrics:
+    def validate() -> CocoEvaluator:
         take_from_first(module.kept.buffers())
         return evaluate_model(
             Predictor(module.kept, prepared.metadata, device=module.device),
@@ -201,10 +210,25 @@ def fit(
         )
 
     validation = Validation(validate, folder, log, patience=config.early_stop)
+
+    def keep_analysis(step: int, analysis: Analysis) -> None:
+        assert validation.evaluator is not None
+        write_analysis(folder, step, analysis, validation.evaluator, prepared.val_data)
+
+    validation.analysis_listeners.append(keep_analysis)
     stop = Stop(validation)
     reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
     callbacks = [validation, stop, reporter, Checkpoints(folder), *observers]
-    about = _description(folder, recipe, prepared.metadata, device)
+    facts: dict[str, Any] = {}
+    if processes.is_first:
+        facts = describe(prepared, processes, device)
+        write_text(folder / ABOUT, json.dumps(facts, indent=1) + "\n")
+        recorder = Recorder(
+            folder / SNAPSHOTS, validation, prepared.val_data, count=config.snapshots
+        )
+        callbacks.insert(1, recorder)  # it looks at what the validation has just measured
+        if trackers is not None:
+            recorder.listeners.append(trackers.show)
     with (
         quiet_lightning(),
         closing(samples),
@@ -213,7 +237,12 @@ def fit(
         deterministic_operations(config.deterministic),
         nullcontext()
         if trackers is None
-        else trackers.following(log, folder, about, lambda: stop.interrupted),
+        else trackers.following(
+            log,
+            folder,
+            recipe_to_dict(recipe) | facts | {"best": str((folder / BEST_ARTIFACT).absolute())},
+            lambda: stop.interrupted,
+        ),
     ):
         trainer = lightning_trainer(processes, device, callbacks)
         trainer.fit(
@@ -224,14 +253,3 @@ def fit(
     if processes.is_first:
         draw_curves(log.rows, folder / CURVES)
     return Run(folder, validation.best, stop.interrupted)
-
-
-def _description(
-    folder: Path, recipe: Recipe, metadata: ArtifactMetadata, device: torch.device
-) -> dict[str, Any]:
-    """What trackers keep of a run beside its numbers."""
-    origin = {key: value for key, value in metadata.provenance.items() if key != "training"}
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    best = str((folder / BEST_ARTIFACT).absolute())
-    about = {"provenance": origin, "versions": versions, "device": str(device), "best": best}
-    return recipe_to_dict(recipe) | about

@@ -10,14 +10,18 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracked import mlflow_run, tensorboard_points, wandb_run
 from yolact.errors import UsageError, YolactError
+from yolact.evaluation.analysis import Analysis
+from yolact.reporting.snapshots import Snapshot
 from yolact.training.callbacks import MetricsLog
-from yolact.training.trackers import TRACKERS, Start, Trackers, tracker_names
+from yolact.training.trackers.following import TRACKERS, Trackers, tracker_names
+from yolact.training.trackers.tracker import Start
 
 ABOUT = {"model": {"class_names": ["cat", "dog"]}, "training": {"seed": 7, "epochs": None}}
 
@@ -28,6 +32,13 @@ def nobodys_settings(monkeypatch):
         if name.startswith(("WANDB_", "MLFLOW_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # for reading back
+
+
+ANALYSIS = Analysis((), {}, np.zeros((1, 1), dtype=np.int64), 0.3, 0.5, {})
+
+
+def snapshot_of(step, seconds):
+    return Snapshot(step, seconds, (), (), {}, None)
 
 
 class Memory:
@@ -49,6 +60,12 @@ class Memory:
         if step >= self.fails_at:
             raise OSError(28, "No space left on device")
         self.rows.append((step, dict(numbers)))
+
+    def show(self, snapshot):
+        self.log(snapshot.step, {"snapshot": snapshot.seconds})
+
+    def show_analysis(self, step, analysis):
+        self.log(step, {"analysis": analysis.score})
 
     def finish(self, status):
         self.store["status"] = status
@@ -162,6 +179,49 @@ class TestFollowing:
         follow(memory(late=late), tmp_path, [{"step": 3, "loss": 1.0}], resume_at=2)
         assert late.store["starts"] == [(None, 2)]
         assert late.rows == [(1, {"loss": 3.0}), (2, {"loss": 2.0}), (3, {"loss": 1.0})]
+
+    def test_snapshots_and_analyses(self, memory, tmp_path, capsys):
+        bad, good = Memory(fails_at=2), Memory()
+        trackers = memory(bad=bad, good=good)
+        log = MetricsLog(tmp_path)
+        with trackers.following(log, tmp_path, ABOUT, lambda: False):
+            trackers.show(snapshot_of(0, 0.0))
+            trackers.show(snapshot_of(4, 1.5))
+            log.add({"step": 4, "loss": 2.0})
+            trackers.show_analysis(4, ANALYSIS)
+        assert bad.rows == [(0, {"snapshot": 0.0})]
+        assert good.rows == [
+            (0, {"snapshot": 0.0}),
+            (4, {"snapshot": 1.5}),
+            (4, {"loss": 2.0}),
+            (4, {"analysis": 0.3}),
+        ]
+        assert capsys.readouterr().err.count("the tracker bad failed, and is left out") == 1
+        trackers.show(snapshot_of(9, 2.0))  # the run is over
+        assert len(good.rows) == 4
+
+    @pytest.mark.parametrize("takes_back", [False, True])
+    def test_a_killed_run_shows_no_step_twice_where_it_stays(self, memory, tmp_path, takes_back):
+        first, second = Memory(), Memory()
+        first.takes_back = second.takes_back = takes_back
+        trackers = memory(wandb=first)
+        killed = trackers.following(MetricsLog(tmp_path), tmp_path, ABOUT, lambda: False)
+        killed.__enter__()
+        for step in (0, 10, 20):
+            trackers.show(snapshot_of(step, 1.0))
+        trackers.show_analysis(10, ANALYSIS)
+        trackers = memory(wandb=second)
+        log = MetricsLog(tmp_path, resume_at=5)
+        with trackers.following(log, tmp_path, ABOUT, lambda: False):
+            for step in (10, 20, 30):
+                trackers.show(snapshot_of(step, 2.0))
+                trackers.show_analysis(step, ANALYSIS)
+        shown = [(step, key) for step, numbers in second.rows for key in numbers]
+        if takes_back:
+            assert shown == [(s, key) for s in (10, 20, 30) for key in ("snapshot", "analysis")]
+        else:
+            assert shown == [(20, "analysis"), (30, "snapshot"), (30, "analysis")]
+        killed.gen.close()
 
     @settings(max_examples=40, deadline=None)
     @given(

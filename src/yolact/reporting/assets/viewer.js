@@ -1,11 +1,16 @@
 "use strict";
 
-// Grey tiles of an atlas, one below the other, as numbers from 0 to 1.
-async function readTiles(uri, count, height, width) {
-  if (!count) return [];
+async function picture(uri) {
   const image = new Image();
   image.src = uri;
   await image.decode();
+  return image;
+}
+
+// Grey tiles of an atlas, one below the other, as numbers from 0 to 1.
+async function readTiles(uri, count, height, width) {
+  if (!count) return [];
+  const image = await picture(uri);
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = count * height;
@@ -40,26 +45,66 @@ function paint(canvas, values, [height, width], colour, label) {
   canvas.setAttribute("aria-label", label);
 }
 
+// The picture, large enough for thin lines.
+function drawPicture(canvas, view, label) {
+  const finer = Math.ceil(900 / view.naturalWidth);
+  canvas.width = view.naturalWidth * finer;
+  canvas.height = view.naturalHeight * finer;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  canvas.getContext("2d").drawImage(view, 0, 0, canvas.width, canvas.height);
+}
+
+// A mask over the picture, enlarged as smoothly as the network's own.
+function shade(canvas, mask, [height, width], colour) {
+  const small = document.createElement("canvas");
+  small.width = width;
+  small.height = height;
+  const inner = small.getContext("2d"), image = inner.createImageData(width, height);
+  mask.forEach((value, cell) => image.data.set([...colour, value > 0.5 ? 150 : 0], 4 * cell));
+  inner.putImageData(image, 0, 0);
+  canvas.getContext("2d").drawImage(small, 0, 0, canvas.width, canvas.height);
+}
+
+function outline(canvas, box, style, width) {
+  const context = canvas.getContext("2d");
+  const [x1, y1, x2, y2] = box.map((edge, i) => edge * (i % 2 ? canvas.height : canvas.width));
+  context.strokeStyle = style;
+  context.lineWidth = width * canvas.width / 900;
+  context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+}
+
+function outlineChosen(canvas, box) {
+  outline(canvas, box, "#000", 6);
+  outline(canvas, box, "#ff8c1a", 3);
+}
+
+// What was found in one picture, and how. Tells of a choice by the event "chosen".
 class Scene {
-  constructor(root, data, prototypes, masks, view) {
-    Object.assign(this, { root, data, prototypes, masks, view, chosen: 0 });
+  constructor(root) {
+    Object.assign(this, { root, chosen: 0 });
     this.find(".upto").addEventListener("input", () => this.showPartial());
     this.find(".view").addEventListener("click", (event) => this.pick(event));
-    this.listObjects();
-    this.showDictionary();
-    this.choose(0);
   }
 
-  static async make(root, data) {
+  // What `show` needs of one scene of reporting/scene.py: its atlases as numbers.
+  static async read(data) {
     const [height, width] = data.size;
     const levels = await readTiles(data.prototypes, data.low.length, height, width);
     const prototypes = levels.map((tile, k) =>
       tile.map((level) => data.low[k] + level * (data.high[k] - data.low[k])));
     const masks = await readTiles(data.masks, data.detections.length, height, width);
-    const view = new Image();
-    view.src = data.view;
-    await view.decode();
-    return new Scene(root, data, prototypes, masks, view);
+    return { data, prototypes, masks };
+  }
+
+  // Takes what `read` gave, and the picture; the chosen object keeps its rank.
+  show({ data, prototypes, masks }, view) {
+    Object.assign(this, { data, prototypes, masks, view });
+    const focused = this.find(".choices").contains(document.activeElement);
+    this.listObjects();
+    this.showDictionary();
+    this.choose(Math.min(this.chosen, Math.max(data.detections.length - 1, 0)));
+    if (focused) this.find(".choices :checked")?.focus();
   }
 
   find(selector) { return this.root.querySelector(selector); }
@@ -71,7 +116,7 @@ class Scene {
       const label = document.createElement("label");
       const input = document.createElement("input");
       const score = document.createElement("span");
-      Object.assign(input, { type: "radio", name: "object", value: index, checked: !index });
+      Object.assign(input, { type: "radio", name: "object", value: index });
       input.addEventListener("change", () => this.choose(index));
       score.className = "score";
       score.textContent = detection.score.toFixed(2);
@@ -110,14 +155,15 @@ class Scene {
     const detection = this.data.detections[index];
     this.find(".detail").hidden = !detection;
     this.showView();
+    this.root.dispatchEvent(new CustomEvent("chosen", { detail: detection }));
     if (!detection) return;
     this.find(`input[value="${index}"]`).checked = true;
+    const overlap = "iou" in detection ? `, mask IoU ${detection.iou.toFixed(2)} with the truth` : "";
     this.find(".chosen").textContent =
-      `${index + 1}. ${detection.name}, score ${detection.score.toFixed(2)}`;
+      `${index + 1}. ${detection.name}, score ${detection.score.toFixed(2)}${overlap}`;
     this.order = this.contributions(detection);
     const upto = this.find(".upto");
-    upto.max = this.order.length;
-    upto.value = this.order.length;
+    if (Number(upto.max) !== this.order.length) upto.value = upto.max = this.order.length;
     const sum = this.sumOf(this.order.length);
     this.limit = Math.max(...sum.map(Math.abs));
     const least = Math.min(...sum), most = Math.max(...sum), { size } = this.data;
@@ -179,38 +225,12 @@ class Scene {
   }
 
   showView() {
-    const canvas = this.find(".view"), context = canvas.getContext("2d");
-    const finer = Math.ceil(900 / this.view.naturalWidth);  // for thin lines
-    canvas.width = this.view.naturalWidth * finer;
-    canvas.height = this.view.naturalHeight * finer;
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "The picture with the boxes of the objects found");
-    context.drawImage(this.view, 0, 0, canvas.width, canvas.height);
-    this.shade(context, canvas);
-    const outline = ({ box }, style, width) => {
-      const [x1, y1, x2, y2] = box.map((edge, i) => edge * (i % 2 ? canvas.height : canvas.width));
-      context.strokeStyle = style;
-      context.lineWidth = width * canvas.width / 900;
-      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-    };
-    const { detections } = this.data, chosen = detections[this.chosen];
-    detections.forEach((each) => outline(each, "#ffffff80", 1.5));
-    if (!chosen) return;
-    outline(chosen, "#000", 6);
-    outline(chosen, "#ff8c1a", 3);
-  }
-
-  // The chosen object's mask, enlarged as smoothly as the network's own.
-  shade(context, canvas) {
-    if (!this.masks.length) return;
-    const small = document.createElement("canvas"), [height, width] = this.data.size;
-    small.width = width;
-    small.height = height;
-    const inner = small.getContext("2d"), image = inner.createImageData(width, height);
-    this.masks[this.chosen].forEach((value, cell) =>
-      image.data.set([255, 140, 26, value > 0.5 ? 150 : 0], 4 * cell));
-    inner.putImageData(image, 0, 0);
-    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    const canvas = this.find(".view"), { detections, size } = this.data;
+    const chosen = detections[this.chosen];
+    drawPicture(canvas, this.view, "The picture with the boxes of the objects found");
+    if (chosen) shade(canvas, this.masks[this.chosen], size, [255, 140, 26]);
+    detections.forEach(({ box }) => outline(canvas, box, "#ffffff80", 1.5));
+    if (chosen) outlineChosen(canvas, chosen.box);
   }
 
   pick(event) {
