@@ -325,23 +325,23 @@ def _analysis(record: RunRecord) -> Iterable[Section]:
     )
     names = list(analysis["classes"])
     counts = analysis["confusion"]
+    confusions = heat_map(
+        "Confusion matrix",
+        [*names, "nothing found"],
+        [*names, "nothing there"],
+        counts,
+        "found",
+        "truth",
+        texts=[[str(n) if n else "" for n in row] for row in counts]
+        if len(names) < _MOST_CELL_TEXTS
+        else None,
+    )
+    confusions["layout"]["height"] = max(384, 80 + 18 * len(counts))
     yield (
         "What is taken for what",
         f"Objects and detections with a score above {analysis['score']}, paired where their masks "
         f"overlap with an IoU of {analysis['iou']} or more.",
-        [
-            heat_map(
-                "Confusion matrix",
-                [*names, "nothing found"],
-                [*names, "nothing there"],
-                counts,
-                "found",
-                "truth",
-                texts=[[str(n) if n else "" for n in row] for row in counts]
-                if len(names) < _MOST_CELL_TEXTS
-                else None,
-            )
-        ],
+        [confusions],
     )
 
 

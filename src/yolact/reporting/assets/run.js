@@ -55,7 +55,6 @@ class Player {
     const rows = [...numbers, ["Living prototypes", alive[picture]]].map(([name, value]) => {
       const row = document.createElement("tr");
       const head = Object.assign(document.createElement("th"), { scope: "row", textContent: name });
-      head.scope = "row";
       row.append(head, Object.assign(document.createElement("td"), { textContent: value }));
       return row;
     });
@@ -99,7 +98,8 @@ class Player {
   }
 
   play() {
-    if (Number(this.slider.value) === Number(this.slider.max)) this.slider.value = -1;
+    if (Number(this.slider.value) === Number(this.slider.max)) this.slider.value = 0;
+    this.show();
     this.button.textContent = "\u23f8";
     this.button.setAttribute("aria-label", "Pause");
     const next = () => {
