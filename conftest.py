@@ -31,6 +31,10 @@ SHORTENED = (
         rf"python {REPOSITORY}/benchmarks/\1.py --help > /dev/null",
     ),
     (r"^yolact eval yolact-base", "yolact eval runs/yolact-nano"),
+    (
+        r"^yolact bench yolact-\w+ (.*--against .*)$",
+        r"yolact bench yolact-nano \1 --repeats 1 --objects 1 --against-size 64",
+    ),
     (r"^git clone .*$", "true"),
     (r"^cd yolact$", "true"),
 )
