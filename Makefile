@@ -30,11 +30,9 @@ layers: install
 check-text: install
 	$(BIN)/codespell src tests docs benchmarks README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md
 
+# Two processes of one thread each; a file's tests stay together and share what they made.
 unit: install
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --maxfail 5 --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf .venv build dist

@@ -19,6 +19,8 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 REPOSITORY = Path(__file__).parent
+# Tests run in several processes at once (pytest-xdist): each has folders of its own.
+DOCS = REPOSITORY / "build" / "docs" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 SHORTENED = (
     (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0"),
@@ -86,9 +88,9 @@ def prepare(namespace: dict[str, object]) -> None:
     from yolact.data.generate import generate_dataset
     from yolact.training.run import train
 
-    template = REPOSITORY / "build" / "docs"
+    template = DOCS / "template"
     if not template.exists():
-        started = template.with_name("docs-unfinished")
+        started = DOCS / "unfinished"
         shutil.rmtree(started, ignore_errors=True)
         generate_dataset(started / "data", num_train=24, num_val=12, image_size=(96, 128))
         settings = {"size": 96, "steps": 20, "batch_size": 4, "workers": 0, "validations": 1}
@@ -103,7 +105,7 @@ def prepare(namespace: dict[str, object]) -> None:
         (started / "configs").symlink_to(REPOSITORY / "configs")
         started.rename(template)
     namespace["came_from"] = Path.cwd()
-    folder = REPOSITORY / "build" / "docs-run"
+    folder = DOCS / "run"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(template, folder, symlinks=True)
     os.chdir(folder)
@@ -130,4 +132,4 @@ pytest_collect_file = Sybil(
 @pytest.fixture(scope="session", autouse=True)
 def fresh_docs_folder():
     """Documentation is checked against this version of the code, not against an older run."""
-    shutil.rmtree(REPOSITORY / "build" / "docs", ignore_errors=True)
+    shutil.rmtree(DOCS, ignore_errors=True)
