@@ -37,6 +37,7 @@ def test_a_run_directory_holds_all_that_is_promised(tiny_run, tiny_data):
         "best.safetensors",
         "curves.png",
         "analysis.json",
+        "report.html",
     }
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     assert config["model"]["image_size"] == [96, 96]

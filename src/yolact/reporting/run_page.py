@@ -104,7 +104,9 @@ def best_timeline(record: RunRecord, *, device: str = "auto") -> Timeline | None
         YolactError: If there is no best model yet, or it or a picture cannot be read.
     """
     views = [picture_from(picture["view"]) for picture in record.pictures]
-    return measure(load(record.folder, device=device), views) if views else None
+    if not views:
+        return None
+    return measure(load(record.folder, device=device), views, name=record.name)
 
 
 def spread(count: int, most: int) -> list[int]:

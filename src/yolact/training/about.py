@@ -1,7 +1,7 @@
 """What a run is made of beside its settings: versions, device, data. Kept in ``about.json``."""
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ def describe(prepared: Prepared, processes: Processes, device: torch.device) -> 
     versions = {"yolact": __version__, "python": platform.python_version()}
     return {
         "name": str(origin["model"]),
-        "versions": versions | {package: version(package) for package in _PACKAGES},
+        "versions": versions | {package: _version(package) for package in _PACKAGES},
         "device": _device_text(processes, device),
         "platform": platform.platform(),
         "parameters": sum(each.numel() for each in prepared.network.parameters()),
@@ -37,6 +37,13 @@ def describe(prepared: Prepared, processes: Processes, device: torch.device) -> 
         "data": {"train": _split(prepared.train_data), "val": _split(prepared.val_data)},
         "provenance": origin,
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # built by other means, or under another name
+        return "unknown"
 
 
 def _split(instances: CocoInstances) -> dict[str, Any]:
