@@ -26,6 +26,7 @@ SHORTENED = (
     (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0"),
     (r"--resume --epochs \S+", "--resume --steps 3 --validations 1 --workers 0"),
     (r"--epochs \S+", "--steps 2 --validations 1 --workers 0"),
+    (r"--steps \d+ --validations \d+$", "--steps 2 --validations 1 --workers 0"),
     (r"^yolact demo$", "yolact demo --max-time 00:00:04"),
     (r"^make (\w+)$", rf"make --silent --dry-run -C {REPOSITORY} \1 > /dev/null"),
     (

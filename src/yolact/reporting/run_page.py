@@ -226,7 +226,6 @@ def _curves(record: RunRecord) -> Iterable[Section]:
             "Matched anchors",
             {f"matched/{level}": level for level in _LEVELS},
             "per picture",
-            log=True,
         ),
     ]
     drawn = [each for each in charts if each is not None]
