@@ -1,6 +1,7 @@
 """The page that compares runs, with thirty of them."""
 
 import pytest
+from playwright.sync_api import expect
 
 from synthetic_runs import write_about, write_run
 from yolact.reporting.compare_page import write_comparison
@@ -51,7 +52,7 @@ def test_the_choice_of_runs_reaches_every_chart_and_table(thirty, open_page):
         assert first_cells(page, table) == ["run-03", "run-12"]
     assert page.locator("#best td.best").first.inner_text() == "0.318"  # 0.32 * (1 - exp(-5))
     page.locator("[data-chart=settings] summary").click()
-    assert page.locator("[data-chart=settings] tbody tr").count() == 2
+    expect(page.locator("[data-chart=settings] tbody tr")).to_have_count(2)  # made when opened
 
 
 def test_the_best_are_sorted_by_mouse_and_by_keyboard(thirty, open_page):

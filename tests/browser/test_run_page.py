@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from report_run import explanation, timeline, write_run
 from yolact.reporting.run_page import write_report
@@ -69,9 +70,10 @@ def test_play_runs_to_the_end_and_pictures_can_be_chosen(page_file, open_page):
         "(old) => document.querySelector('.view').toDataURL() !== old", arg=first[0]
     )
     page.locator(".play").press("Enter")
-    wait_for(page, 0)
+    assert page.locator(".play").get_attribute("aria-label") == "Pause"
+    assert int(page.locator(".time").input_value()) < 2  # from the beginning
+    expect(page.locator(".play")).to_have_attribute("aria-label", "Play")
     wait_for(page, 10)
-    assert page.locator(".play").get_attribute("aria-label") == "Play"
 
 
 def test_sums_in_the_page_are_those_of_the_network(page_file, open_page):
