@@ -23,9 +23,9 @@ REPOSITORY = Path(__file__).parent
 DOCS = REPOSITORY / "build" / "docs" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 SHORTENED = (
-    (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0"),
+    (r"--max-time \S+", "--max-time 00:00:04 --validations 1 --workers 0 --snapshots 0"),
     (r"--resume --epochs \S+", "--resume --steps 3 --validations 1 --workers 0"),
-    (r"--epochs \S+", "--steps 2 --validations 1 --workers 0"),
+    (r"--epochs \S+", "--steps 2 --validations 1 --workers 0 --snapshots 0"),
     (r"--steps \d+ --validations \d+$", "--steps 2 --validations 1 --workers 0"),
     (r"^yolact demo$", "yolact demo --max-time 00:00:04"),
     (r"^make (\w+)$", rf"make --silent --dry-run -C {REPOSITORY} \1 > /dev/null"),

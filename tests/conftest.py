@@ -64,7 +64,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_settings() -> dict[str, Any]:
     """For trainings of seconds."""
-    return {"size": 96, "batch_size": 4, "workers": 0, "validations": 1}
+    return {"size": 96, "batch_size": 4, "workers": 0, "validations": 1, "snapshots": 0}
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def tiny_run(
     from yolact.training.run import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    train(tiny_data, out=folder, steps=6, **tiny_settings)
+    train(tiny_data, out=folder, steps=6, **tiny_settings | {"snapshots": 4})
     return folder
 
 

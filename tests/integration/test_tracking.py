@@ -138,7 +138,7 @@ def test_an_interrupted_run_goes_on_in_the_same_trackers(
         patch.setattr(callbacks.Stop, "on_train_batch_end", interrupting)
         first = train(
             tiny_data, out=tmp_path / "run", tracker=["tensorboard", "wandb", "mlflow"],
-            **tiny_settings | {"steps": 3},
+            **tiny_settings | {"steps": 3, "snapshots": 4},
         )  # fmt: skip
     assert first.interrupted
     for points, status in tracked_everywhere(first.folder):

@@ -97,8 +97,13 @@ def write_report(
     return page
 
 
-def best_timeline(record: RunRecord, *, device: str = "auto") -> Timeline | None:
+def best_timeline(record: RunRecord, *, device: str = "auto", repeats: int = 10) -> Timeline | None:
     """Where the time of a run's best model goes, on the pictures that were watched; None without any.
+
+    Args:
+        record: The run.
+        device: To measure on.
+        repeats: Of each picture.
 
     Raises:
         YolactError: If there is no best model yet, or it or a picture cannot be read.
@@ -106,7 +111,8 @@ def best_timeline(record: RunRecord, *, device: str = "auto") -> Timeline | None
     views = [picture_from(picture["view"]) for picture in record.pictures]
     if not views:
         return None
-    return measure(load(record.folder, device=device), views, name=record.name)
+    model = load(record.folder, device=device)
+    return measure(model, views, repeats=repeats, name=record.name)
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -59,6 +59,8 @@ from yolact.training.schedule import Schedule
 from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
 
+_TIMELINE_REPEATS = 3  # nobody shall wait long for a page; ``yolact report`` measures more
+
 
 @dataclass(frozen=True)
 class Run:
@@ -262,7 +264,8 @@ def fit(
     if processes.is_first:
         draw_curves(log.rows, folder / CURVES)
         record = read_run(folder)
-        has_model = validation.best is not None
-        timeline = best_timeline(record, device=str(device)) if has_model else None
+        timeline = None
+        if validation.best is not None:
+            timeline = best_timeline(record, device=str(device), repeats=_TIMELINE_REPEATS)
         write_report(folder, timeline=timeline)
     return Run(folder, validation.best, stop.interrupted)
