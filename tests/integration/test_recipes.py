@@ -4,10 +4,9 @@ import yaml
 
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_the_model(
-    command, tiny_data, tmp_path, monkeypatch
+    command, tiny_data, tmp_path, tmp_path_factory, monkeypatch
 ):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    temporary = tmp_path_factory.mktemp("t")  # short: the path of a socket has a limit
     monkeypatch.setenv("TMPDIR", str(temporary))
     (tmp_path / "mine.yaml").write_text(
         "training: {augmentation: large-scale, mosaic: 0.5, copy_paste: 0.5, steps: 7}\n"

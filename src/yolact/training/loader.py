@@ -1,6 +1,8 @@
 """Batches in an order that depends on seed and epoch alone, so that a resumed run goes on in it."""
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -13,10 +15,13 @@ from yolact.config.training import TrainingConfig
 from yolact.data.cache import image_cache
 from yolact.data.coco import CocoInstances
 from yolact.data.dataset import Sample, SampleIndex, TrainingSamples, collate
-from yolact.errors import YolactError
+from yolact.errors import UsageError, YolactError
 from yolact.model.build import prototype_size
 from yolact.processing.preprocess import Preprocessor
 from yolact.structures import Batch
+
+# Systems allow 103 bytes at least, of which /pymp-XXXXXXXX/listener-XXXXXXXX are 32.
+_LONGEST_TEMPORARY = 71
 
 
 class ShuffledBatches(Sampler[list[SampleIndex]]):
@@ -91,7 +96,18 @@ class TrainingLoader(DataLoader[Sample | YolactError]):
 def training_loader(
     samples: TrainingSamples, batches: ShuffledBatches, config: TrainingConfig
 ) -> TrainingLoader:
-    """Batches prepared by ``config.workers`` processes."""
+    """Batches prepared by ``config.workers`` processes.
+
+    Raises:
+        UsageError: If they could not hand over what they prepare: their sockets lie among the temporary
+            files, and the path of a socket has a limit. Torch would wait for them for ever.
+    """
+    folder = tempfile.gettempdir()
+    if config.workers and len(os.fsencode(folder)) > _LONGEST_TEMPORARY:
+        raise UsageError(
+            f"the path of the folder for temporary files, {folder}, is too long for the processes that "
+            "prepare batches: set TMPDIR to a shorter one, or train with workers 0."
+        )
     return TrainingLoader(
         _Told(samples),
         batch_sampler=batches,

@@ -1,8 +1,11 @@
+import tempfile
 from itertools import islice
 
 import pytest
 
-from yolact.training.loader import ShuffledBatches
+from yolact.config.training import TrainingConfig
+from yolact.errors import UsageError
+from yolact.training.loader import ShuffledBatches, training_loader
 
 
 def first(number, images, size, seed=0, start=0, **share):
@@ -52,3 +55,11 @@ def test_the_shares_of_all_processes_are_the_batch_of_one(images, size, processe
     for whole, *parts in zip(first(9, images, size, start=2), *shares, strict=True):
         assert [index for part in parts for index in part] == whole
         assert len({len(part) for part in parts}) == 1
+
+
+def test_workers_are_refused_where_they_would_wait_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("deep" * 20)))
+    batches = ShuffledBatches(8, 4, seed=0)
+    with pytest.raises(UsageError, match="TMPDIR"):
+        training_loader([], batches, TrainingConfig(workers=1))
+    training_loader([], batches, TrainingConfig(workers=0))

@@ -92,7 +92,13 @@ def watched(tiny_data, tiny_settings, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "Recorder", Watching)
-        train(tiny_data, out=folder, steps=12, letterbox=True, **tiny_settings | {"validations": 3, "snapshots": 4})
+        train(
+            tiny_data,
+            out=folder,
+            steps=12,
+            letterbox=True,
+            **tiny_settings | {"validations": 3, "snapshots": 4},
+        )
     assert all(modes)
     return folder, snapshots
 
