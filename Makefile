@@ -30,9 +30,12 @@ layers: install
 check-text: install
 	$(BIN)/codespell src tests docs benchmarks README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md
 
-# Two processes of one thread each; a file's tests stay together and share what they made.
+# Two processes of one thread each; a file's tests stay together and share what they made. Browser tests
+# run on their own: their driver's threads and pipes must not be copied into workers that others fork.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --cov --maxfail 5 --numprocesses 2 --dist loadfile --no-loadscope-reorder
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest --cov --maxfail 5 --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --cov-report= --ignore tests/browser
+	$(PYTEST) --cov-append tests/browser
 
 clean:
 	rm -rf .venv build dist

@@ -57,6 +57,8 @@ def test_what_workers_decode_all_have(records, temporary, context, workers):
     records[0].path.unlink()
     with multiprocessing.get_context(context).Pool(workers) as pool:
         pictures = pool.map(cache.read, range(len(SIZES)))
+        pool.close()  # workers that end by themselves: no signal has to reach them
+        pool.join()
     for picture, wanted in zip(pictures, expected, strict=True):
         np.testing.assert_array_equal(picture, wanted)
     # The workers that have ended leave the file to the others.
