@@ -49,7 +49,7 @@ def test_every_step_reports_every_loss(run):
 
 def test_offsets_leave_zero_and_the_judge_learns(run):
     predictor = yolact.load(run.best, device="cpu")
-    model, metadata = predictor.network, predictor.metadata
+    model, metadata = predictor.runtime.network, predictor.metadata
     layers = [m for m in model.modules() if isinstance(m, DeformableConv)]
     assert len(layers) == 6
     for layer in layers:

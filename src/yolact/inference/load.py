@@ -17,6 +17,7 @@ from yolact.config.presets import PRESETS, preset
 from yolact.errors import CheckpointError, UsageError
 from yolact.inference.predictor import Predictor
 from yolact.model.build import build_yolact
+from yolact.runtimes.torch_runtime import TorchRuntime
 
 _ARTIFACT, _ORIGINAL = ".safetensors", (".pth", ".pt")
 
@@ -45,7 +46,7 @@ def load(
     target = choose_device(device)
     tensors, metadata = read_model(model, weights=weights)
     network = network_from(metadata.model, tensors, str(model if weights is None else weights))
-    return Predictor(network, metadata, device=target)
+    return Predictor(TorchRuntime(network, target), metadata)
 
 
 def untrained(name: str, *, device: str = "auto") -> Predictor:
@@ -58,7 +59,8 @@ def untrained(name: str, *, device: str = "auto") -> Predictor:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = build_yolact(recipe.model)
-    return Predictor(network, ArtifactMetadata(recipe.model, recipe.detection), device=target)
+    metadata = ArtifactMetadata(recipe.model, recipe.detection)
+    return Predictor(TorchRuntime(network, target), metadata)
 
 
 def read_model(

@@ -15,10 +15,11 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.detection import DetectionConfig, DetectionOptions
 from yolact.errors import ImageError, UsageError
 from yolact.inference.sources import Source, load_picture, source_path
-from yolact.model.yolact import Yolact
+from yolact.model.build import build_anchors
 from yolact.processing.postprocess import postprocess
 from yolact.processing.preprocess import Preprocessor
 from yolact.results import Result
+from yolact.runtimes.base import Runtime
 from yolact.structures import Detections, Predictions
 
 DISPLAY_SCORE = 0.15
@@ -27,14 +28,17 @@ DISPLAY_SCORE = 0.15
 class Predictor:
     """A network with all that turns pictures into masks and back."""
 
-    def __init__(
-        self, network: Yolact, metadata: ArtifactMetadata, *, device: torch.device
-    ) -> None:
-        """Move ``network`` to ``device`` and put it into evaluation mode."""
-        self.device = device
-        self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    def __init__(self, runtime: Runtime, metadata: ArtifactMetadata) -> None:
+        """Take what runs the network, and the record of the model."""
+        self.runtime = runtime
         self.metadata = metadata
         self.preprocessor = Preprocessor(metadata.model)
+        self.anchors = build_anchors(metadata.model).to(runtime.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.runtime.device
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,10 +139,8 @@ class Predictor:
     ) -> tuple[Predictions, list[Detections]]:
         """What the network says of inputs (B, 3, H, W) on its device, and what that amounts to."""
         with torch.inference_mode():
-            predictions = self.network(images.contiguous(memory_format=torch.channels_last))
-            found = postprocess(
-                predictions, self.network.anchors, detection, self.network.mask_scorer
-            )
+            predictions = self.runtime.run(images)
+            found = postprocess(predictions, self.anchors, detection, self.runtime.mask_scorer)
         return predictions, found
 
     def finish(self, detections: Detections, picture: NDArray[np.uint8]) -> Result:

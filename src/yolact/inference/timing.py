@@ -19,6 +19,7 @@ from yolact.errors import UsageError
 from yolact.inference.predictor import Predictor
 from yolact.inference.sources import Source, load_picture, source_path
 from yolact.processing.postprocess import postprocess, score_masks
+from yolact.runtimes.torch_runtime import TorchRuntime
 
 DETECT = "detect"
 """The stage that ends with the objects known. What comes after it works for each of them."""
@@ -191,8 +192,9 @@ class TimedPredictor:
     def __init__(self, model: Predictor, name: str) -> None:
         """Take the model and what to call it."""
         self.name = name
-        self._model = model
-        scorer = model.network.mask_scorer is not None
+        assert isinstance(model.runtime, TorchRuntime)
+        self._model, self._network = model, model.runtime.network
+        scorer = model.runtime.mask_scorer is not None
         self.parts = (
             Part("preprocess"),
             Part("backbone", ("preprocess",)),
@@ -213,7 +215,7 @@ class TimedPredictor:
         self, picture: NDArray[np.uint8], clock: Clock, limit: Limit | None
     ) -> NDArray[np.float32]:
         """See :class:`Timed`. The steps are those of :meth:`Predictor.detect`, one by one."""
-        model, network = self._model, self._model.network
+        model, network = self._model, self._network
         detection = model.metadata.detection
         if limit is not None:
             detection = replace(
@@ -226,7 +228,7 @@ class TimedPredictor:
             clock.mark("preprocess")
             with clock.watching(network.backbone, parts, {}):
                 predictions = network(images)
-            (found,) = postprocess(predictions, network.anchors, detection)
+            (found,) = postprocess(predictions, model.anchors, detection)
             clock.mark(DETECT)
             if network.mask_scorer is not None:
                 found = score_masks(found, network.mask_scorer)

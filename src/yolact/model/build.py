@@ -3,7 +3,7 @@
 from math import ceil
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yolact.config.model import ModelConfig
 from yolact.model.backbone import STRIDES, Backbone, check_feature_sizes
@@ -40,14 +40,6 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         deformable_interval=config.deformable_interval,
         pretrained=pretrained_backbone,
     )
-    with torch.device("cpu"):  # real in a skeleton too: no checkpoint holds them
-        anchors = generate_anchors(
-            levels,
-            config.anchors.scales,
-            config.anchors.ratios,
-            config.image_size,
-            square=config.anchors.square,
-        )
     model = Yolact(
         backbone=backbone,
         fpn=FeaturePyramid(backbone.channels, config.fpn_channels, config.block),
@@ -70,13 +62,25 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
             config.block,
         ),
         semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),
-        anchors=anchors,
+        anchors=build_anchors(config),
         mask_scorer=MaskScorer(config.num_classes) if config.mask_rescoring else None,
     )
     for name, part in model.named_children():
         if name != "backbone":
             part.apply(_initialize)
     return model
+
+
+def build_anchors(config: ModelConfig) -> Tensor:
+    """(A, 4) cx cy w h as fractions of the input, in the order of the predictions, on the CPU."""
+    with torch.device("cpu"):  # real in a skeleton too: no checkpoint holds them
+        return generate_anchors(
+            pyramid_sizes(config.image_size),
+            config.anchors.scales,
+            config.anchors.ratios,
+            config.image_size,
+            square=config.anchors.square,
+        )
 
 
 def build_skeleton(config: ModelConfig) -> Yolact:

@@ -81,4 +81,4 @@ class LevelConv(nn.Module):
 
 def _per_anchor(maps: Tensor, values: int) -> Tensor:
     """(B, anchors x values, h, w) -> (B, h x w x anchors, values), in the order of the anchors."""
-    return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, values)
+    return maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, values)

@@ -26,6 +26,7 @@ from yolact.reporting.snapshots import (
     write_pictures,
     write_snapshot,
 )
+from yolact.runtimes.torch_runtime import TorchRuntime
 from yolact.structures import Batch
 from yolact.training.callbacks import Validation
 from yolact.training.module import YolactModule
@@ -157,7 +158,8 @@ class Recorder(lightning.Callback):
         metrics = self._validation.latest if self._is_measured else None
         self._measured = self._validation.latest
         with _modes_kept(module):
-            model = Predictor(module.kept, module.metadata, device=module.device)  # in eval mode
+            runtime = TorchRuntime(module.kept, module.device)  # puts it into evaluation mode
+            model = Predictor(runtime, module.metadata)
             detection = model.detection(score_threshold=0.0, max_detections=_DETECTIONS)
             predictions, found = model.forward_images(self._images, detection)
             explanations = tuple(

@@ -33,6 +33,7 @@ from yolact.inference.predictor import Predictor
 from yolact.reporting.analysis_file import write_analysis
 from yolact.reporting.run_page import best_timeline, write_report
 from yolact.reporting.run_record import read_run
+from yolact.runtimes.torch_runtime import TorchRuntime
 from yolact.training.about import describe
 from yolact.training.callbacks import (
     Checkpoints,
@@ -212,7 +213,7 @@ def fit(
     def validate() -> CocoEvaluator:
         take_from_first(module.kept.buffers())
         return evaluate_model(
-            Predictor(module.kept, prepared.metadata, device=module.device),
+            Predictor(TorchRuntime(module.kept, module.device), prepared.metadata),
             recipe.detection,
             prepared.val_data,
             batch_size=max(config.batch_size // (processes.count * config.accumulate), 1),

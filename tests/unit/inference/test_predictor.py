@@ -7,7 +7,6 @@ from threading import Thread
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import yolact
@@ -98,16 +97,12 @@ class TestLetterbox:
     def stretched(self, model):
         # A colour that a picture of bytes can have.
         config = replace(model.metadata.model, mean=(124.0, 117.0, 104.0))
-        return Predictor(
-            model.network, replace(model.metadata, model=config), device=torch.device("cpu")
-        )
+        return Predictor(model.runtime, replace(model.metadata, model=config))
 
     @pytest.fixture
     def letterboxed(self, stretched):
         config = replace(stretched.metadata.model, letterbox=True)
-        return Predictor(
-            stretched.network, replace(stretched.metadata, model=config), device=stretched.device
-        )
+        return Predictor(stretched.runtime, replace(stretched.metadata, model=config))
 
     def test_the_same_as_padding_the_picture_by_hand(self, letterboxed, stretched, pictures):
         for path in pictures[:2]:

@@ -22,6 +22,7 @@ from yolact.inference.timing import (
     measure_together,
 )
 from yolact.model.build import build_yolact
+from yolact.runtimes.torch_runtime import TorchRuntime
 
 CPU = torch.device("cpu")
 
@@ -95,7 +96,7 @@ def test_every_stage_of_a_trained_model(tiny_run, tiny_data, picture):
     stages = measure(model, [file], repeats=1).stages
     assert [stage.name for stage in stages] == ["read", *names]
     assert stages[1].after == ("read",)
-    assert not any(module._forward_hooks for module in model.network.modules())
+    assert not any(module._forward_hooks for module in model.runtime.network.modules())
 
 
 def test_what_is_timed_is_what_the_model_does(tiny_run, picture):
@@ -109,7 +110,7 @@ def test_masks_that_are_judged_take_a_stage_of_their_own(picture):
     recipe = yolact_plus_resnet50(("a", "b")).resized((64, 64))
     config = replace(recipe.model, backbone="resnet10t", deformable_interval=0)
     metadata = ArtifactMetadata(config, recipe.detection)
-    model = Predictor(build_yolact(config), metadata, device=CPU)
+    model = Predictor(TorchRuntime(build_yolact(config), CPU), metadata)
     (line,) = measure_together([TimedPredictor(model, "plus")], [picture], repeats=1, objects=3)
     assert [stage.name for stage in line.stages][-3:] == ["detect", "rescore", "masks"]
     assert line.stages[-2].after == ("detect", "protonet")
@@ -120,7 +121,9 @@ def test_random_weights_are_the_same_each_time_and_leave_chance_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one, two = (untrained("yolact-nano", device="cpu").network.state_dict() for _ in range(2))
+    one, two = (
+        untrained("yolact-nano", device="cpu").runtime.network.state_dict() for _ in range(2)
+    )
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(one[key], two[key]) for key in one)
     with pytest.raises(UsageError, match="no model is called"):

@@ -138,7 +138,7 @@ def test_the_last_snapshot_is_what_explain_says_of_the_last_weights(watched):
     checkpoint = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
     prefix = "average.module."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint.items() if k.startswith(prefix)}
-    model.network.load_state_dict(weights)
+    model.runtime.network.load_state_dict(weights)
     for picture, recorded in zip(snapshots[-1].pictures, snapshots[-1].explanations, strict=True):
         again = explain(model, picture.path, score=0, score_threshold=0.0, max_detections=6)
         assert (again.view == recorded.view).all()

@@ -1,0 +1,47 @@
+"""What a runtime is: normalised images in, raw predictions out. Pre- and post-processing are everyone's."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from yolact.structures import Predictions
+
+Precision = Literal["float32", "bf16", "fp16", "int8"]
+"""Of the network's arithmetic. What goes in and what comes out is float32 all the same."""
+RuntimeName = Literal["reference", "torch", "onnxruntime", "openvino", "tensorrt"]
+
+
+class Runtime(Protocol):
+    """A network that is ready to run. A new runtime is one file and one line in ``choose.py``."""
+
+    @property
+    def name(self) -> RuntimeName:
+        """As it is chosen by."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it wants its images, and where its predictions lie."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of the arithmetic inside."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: what runs where, and what was done to make it fast."""
+
+    @property
+    def mask_scorer(self) -> Callable[[Tensor], Tensor] | None:
+        """Of a model that judges its masks (YOLACT++): soft masks (N, h, w) -> IoUs (N, C)."""
+
+    def run(self, images: Tensor) -> Predictions:
+        """Raw predictions, float32, without semantic logits.
+
+        Args:
+            images: float32 (B, 3, H, W), normalised, on ``device``, of the size the model is for.
+
+        Raises:
+            UsageError: If the shape is another one.
+        """
