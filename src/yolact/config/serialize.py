@@ -1,5 +1,6 @@
 """Recipes as plain data and back: for ``config.yaml`` in a run directory and for recipe files."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -124,6 +125,17 @@ def merged(config: Any, changes: dict[str, Any], where: str) -> Any:
             if not _fits(values[key], known[key]):
                 raise UsageError(f"{where}: {key} cannot be {value!r}.")
     return replace(config, **values)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings in one level, as ``training.learning_rate``."""
+    level: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            level |= flat(value, f"{prefix}{key}.")
+        else:
+            level[f"{prefix}{key}"] = value
+    return level
 
 
 def _base(name: str, class_names: tuple[str, ...], fine_tune: bool) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolact.config.serialize import flat
 from yolact.reporting.charts import (
     CHART_SCRIPTS,
     Axis,
@@ -164,20 +165,10 @@ def _differing(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def _surroundings(record: RunRecord) -> dict[str, Any]:
     """What beside its settings can make a run differ, flat; fingerprints as their first letters."""
-    flat: dict[str, Any] = {}
-    for key in _SURROUNDINGS:
-        _flatten(key, record.about.get(key, _ABSENT), flat)
+    values = flat({key: record.about.get(key, _ABSENT) for key in _SURROUNDINGS})
     return {
-        key: value[:12] if key.endswith(".fingerprint") else value for key, value in flat.items()
+        key: value[:12] if key.endswith(".fingerprint") else value for key, value in values.items()
     }
-
-
-def _flatten(key: str, value: Any, flat: dict[str, Any]) -> None:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            _flatten(f"{key}.{name}", part, flat)
-    else:
-        flat[key] = value
 
 
 def _measures(record: RunRecord) -> list[float | None]:

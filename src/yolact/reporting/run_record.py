@@ -18,6 +18,7 @@ from yolact.artifacts.run_directory import (
     SNAPSHOTS,
     read_metrics,
 )
+from yolact.config.serialize import flat
 from yolact.errors import UsageError
 
 PICTURES = "pictures.json"
@@ -142,14 +143,4 @@ def _settings(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return _flat(document) if isinstance(document, dict) else {}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return flat(document) if isinstance(document, dict) else {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolact.config.serialize import flat
 from yolact.errors import UsageError, YolactError
 from yolact.evaluation.analysis import Analysis
 from yolact.files import write_text
@@ -103,7 +104,7 @@ class Trackers:
             YolactError: If a tracker cannot begin.
         """
         try:
-            self._start(log, folder, _flat(settings))
+            self._start(log, folder, flat(settings))
             log.listeners.append(self._log)
             yield
         except KeyboardInterrupt:
@@ -231,16 +232,6 @@ def _last_steps(before: Mapping[str, int], dropped: Sequence[Mapping[str, Any]])
         for key in row:
             last[key] = max(row["step"], last.get(key, 0))
     return last
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _first_line(error: Exception) -> str:
