@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from yolact.artifacts.run_directory import ABOUT, ANALYSIS, METRICS_LOG, RUN_CONFIG, SNAPSHOTS
+from yolact.artifacts.run_directory import (
+    ABOUT,
+    ANALYSIS,
+    METRICS_LOG,
+    PICTURES,
+    RUN_CONFIG,
+    SNAPSHOTS,
+    snapshot_file,
+)
 from yolact.inference.explanation import Explanation
 from yolact.inference.timing import Stage, Timeline
-from yolact.reporting.scene import atlas_uri, picture_uri, scene
+from yolact.reporting.scene import atlas_uri, picture_uri, sums
 from yolact.results import Result
 from yolact.structures import Detections
 
@@ -42,8 +50,7 @@ def snapshot(step: int) -> dict[str, Any]:
     scenes = []
     for picture in range(2):
         # A model that has learnt nothing finds nothing.
-        drawn = scene(explanation(step, picture, count=4 if step else 0))
-        drawn = {key: value for key, value in drawn.items() if key not in ("view", "overlay")}
+        drawn = sums(explanation(step, picture, count=4 if step else 0))
         for detection in drawn["detections"]:
             detection |= {"iou": 0.5, "truth": 0}
         scenes.append(drawn)
@@ -78,9 +85,9 @@ def write_run(folder: Path, steps: tuple[int, ...] = (0, 5, 10)) -> Path:
         }
         for index in range(2)
     ]
-    (recorded / "pictures.json").write_text(json.dumps(pictures))
+    (recorded / PICTURES).write_text(json.dumps(pictures))
     for step in steps:
-        (recorded / f"{step:08d}.json").write_text(json.dumps(snapshot(step)))
+        (snapshot_file(recorded, step)).write_text(json.dumps(snapshot(step)))
     (folder / ABOUT).write_text(json.dumps(_about()))
     (folder / ANALYSIS).write_text(json.dumps(_analysis(pictures[0]["view"])))
     return folder

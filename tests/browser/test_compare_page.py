@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from synthetic_runs import write_about, write_run
 from yolact.reporting.compare_page import write_comparison
+from yolact.reporting.run_record import read_run
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,7 @@ def thirty(tmp_path_factory):
     for index, run in enumerate(runs):
         write_about(run, fingerprint=("a" if index else "b") * 64)
     path = folder / "comparison.html"
-    write_comparison(runs, path)
+    write_comparison([read_run(run) for run in runs], path)
     return path
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from report_run import explanation, timeline, write_run
 from yolact.reporting.run_page import write_report
+from yolact.reporting.run_record import read_run
 
 CANVASES = ".view, .truth, .sum, .mask, .tiles.prototypes canvas"
 
@@ -16,7 +17,7 @@ CANVASES = ".view, .truth, .sum, .mask, .tiles.prototypes canvas"
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     run = write_run(tmp_path_factory.mktemp("runs") / "made")
-    return write_report(run, timeline=timeline())
+    return write_report(read_run(run), timeline=timeline())
 
 
 def pixels(page):

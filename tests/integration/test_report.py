@@ -4,6 +4,7 @@ import pytest
 
 from synthetic_runs import write_about, write_run
 from yolact.reporting.compare_page import write_comparison
+from yolact.reporting.run_record import read_run
 
 
 def test_two_runs_become_a_page(command, tmp_path):
@@ -67,7 +68,7 @@ def test_only_what_differs_is_listed(tmp_path):
     write_about(runs[0], fingerprint="a" * 64, torch="2.9")
     write_about(runs[1], fingerprint="a" * 64, torch="2.10")
     path = tmp_path / "page.html"
-    write_comparison(runs, path)
+    write_comparison([read_run(run) for run in runs], path)
     data = page_data(path)
     assert data["names"] == ["a/run", "b/run"]
     settings = data["tables"]["settings"]
@@ -91,5 +92,5 @@ def test_runs_with_nothing_in_them_are_compared_too(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text("training: {steps: 5}\n")
         runs.append(tmp_path / name)
-    write_comparison(runs, tmp_path / "page.html")
+    write_comparison([read_run(run) for run in runs], tmp_path / "page.html")
     assert set(page_data(tmp_path / "page.html")["charts"]) == {"mask-ap", "box-ap", "loss"}

@@ -13,10 +13,23 @@ LAST_CHECKPOINT = "last.ckpt"
 BEST_ARTIFACT = "best.safetensors"
 CURVES = "curves.png"
 SNAPSHOTS = "snapshots"
-"""A folder: ``pictures.json`` and one file for each recorded step."""
+"""A folder: :data:`PICTURES` and one file for each recorded step."""
+PICTURES = "pictures.json"
+"""In ``snapshots/``: what never changes from step to step."""
 ANALYSIS = "analysis.json"
 """Precision and recall, confusions and the worst pictures of the best validation."""
 REPORT = "report.html"
+
+
+def snapshot_file(folder: Path, step: int) -> Path:
+    """Where the snapshot of a step lies in ``snapshots/``."""
+    return folder / f"{step:08d}.json"
+
+
+def snapshot_files(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder by step, in order; none if there is no folder."""
+    files = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdecimal()}
+    return dict(sorted(files.items()))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_foreign(out)
     records = [read_run(folder) for folder in folders]
     if is_one:
-        write_report(folders[0], out, timeline=_timeline(records[0]))
+        write_report(records[0], out, timeline=_timeline(records[0]))
     else:
-        write_comparison(folders, out)
+        write_comparison(records, out)
     if arguments.json:
         answer_json({"report": out, "runs": [_summary(record) for record in records]})
         return 0

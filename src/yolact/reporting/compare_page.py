@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from yolact.config.serialize import flat
@@ -18,7 +17,7 @@ from yolact.reporting.charts import (
     thinned,
 )
 from yolact.reporting.page import write_page
-from yolact.reporting.run_record import RunRecord, read_run
+from yolact.reporting.run_record import RunRecord
 
 _CURVES = {
     "mask-ap": ("mask/ap", "Mask AP", False),
@@ -42,17 +41,13 @@ _AXIS_WIDTH = 120  # pixels, below which the texts of neighbours would touch
 _ABSENT = "-"
 
 
-def write_comparison(runs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> None:
+def write_comparison(records: Sequence[RunRecord], path: str | os.PathLike[str]) -> None:
     """Write the page that compares runs.
 
     Args:
-        runs: Two or more run directories.
+        records: Two or more runs.
         path: Of the page, a single file.
-
-    Raises:
-        UsageError: If one of them holds no run.
     """
-    records = [read_run(Path(run)) for run in runs]
     names = _names(records)
     unit, seconds = _time_unit(records)
     charts = {

@@ -20,7 +20,7 @@ from yolact.reporting.charts import (
     thinned,
 )
 from yolact.reporting.page import write_page
-from yolact.reporting.run_record import RunRecord, read_run
+from yolact.reporting.run_record import RunRecord
 from yolact.reporting.scene import picture_from
 
 MOST_STEPS = 100
@@ -34,7 +34,7 @@ _SHAPES = ("mask", "box")
 
 
 def write_report(
-    run: str | os.PathLike[str],
+    record: RunRecord,
     path: str | os.PathLike[str] | None = None,
     *,
     timeline: Timeline | None = None,
@@ -42,17 +42,13 @@ def write_report(
     """Write the page that shows how a run learnt.
 
     Args:
-        run: The run directory, finished or not.
+        record: The run, finished or not.
         path: Of the page, a single file; ``report.html`` in the run directory by default.
         timeline: Where the model's time goes, if it was measured.
 
     Returns:
         Where the page is.
-
-    Raises:
-        UsageError: If ``run`` holds no run.
     """
-    record = read_run(Path(run))
     page = record.folder / REPORT if path is None else Path(path)
     snapshots = _snapshots(record)
     shown = [snapshots[place] for place in spread(len(snapshots), MOST_STEPS)]
@@ -123,15 +119,10 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _snapshots(record: RunRecord) -> list[dict[str, Any]]:
-    """All recorded steps, without the pictures that never change."""
+    """All recorded steps, where there are the pictures that they are about."""
     if not record.pictures:
         return []
-    snapshots = [json.loads(path.read_text(encoding="utf-8")) for path in record.snapshots]
-    for snapshot in snapshots:
-        for scene in snapshot["scenes"]:
-            scene.pop("view", None)
-            scene.pop("overlay", None)
-    return snapshots
+    return [json.loads(path.read_text(encoding="utf-8")) for path in record.snapshots]
 
 
 def _steps(record: RunRecord, snapshots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

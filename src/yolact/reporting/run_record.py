@@ -14,14 +14,14 @@ from yolact.artifacts.run_directory import (
     ABOUT,
     ANALYSIS,
     METRICS_LOG,
+    PICTURES,
     RUN_CONFIG,
     SNAPSHOTS,
     read_metrics,
+    snapshot_files,
 )
 from yolact.config.serialize import flat
 from yolact.errors import UsageError
-
-PICTURES = "pictures.json"
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,7 @@ def read_run(folder: Path) -> RunRecord:
         else (),
         analysis=analysis if isinstance(analysis, dict) else None,
         pictures=tuple(pictures) if isinstance(pictures, list) else (),
-        snapshots=tuple(
-            sorted(
-                (file for file in folder.glob(f"{SNAPSHOTS}/*.json") if file.stem.isdecimal()),
-                key=lambda file: int(file.stem),
-            )
-        ),
+        snapshots=tuple(snapshot_files(folder / SNAPSHOTS).values()),
     )
 
 

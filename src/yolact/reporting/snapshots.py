@@ -25,13 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yolact.artifacts.run_directory import PICTURES, snapshot_file
 from yolact.evaluation.coco import Metrics
 from yolact.files import write_text
 from yolact.inference.explanation import Explanation
 from yolact.ops.masks import resize_masks
 from yolact.reporting.scene import atlas_uri, picture_uri, shrink, sums, tile_size
-
-PICTURES = "pictures.json"
 
 _CELLS = 40_000  # of all prototypes of a picture: 32 tiles of 35 x 35
 
@@ -65,16 +64,6 @@ class Snapshot:
     """By class, the share of the hardest background anchors that look most like it (OHEM)."""
     metrics: Metrics | None
     """Of the validation at this step, if there was one."""
-
-
-def snapshot_file(folder: Path, step: int) -> Path:
-    """Where the snapshot of a step lies in ``snapshots/``."""
-    return folder / f"{step:08d}.json"
-
-
-def snapshot_files(folder: Path) -> dict[int, Path]:
-    """The snapshots in a folder by step, in order; none if there is no folder."""
-    return {int(path.stem): path for path in sorted(folder.glob("[0-9]" * 8 + ".json"))}
 
 
 def write_pictures(folder: Path, snapshot: Snapshot) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 from torch import Tensor, nn
 
+from yolact.artifacts.run_directory import PICTURES, snapshot_files
 from yolact.data.coco import Annotation, CocoInstances, ImageRecord
 from yolact.data.dataset import TrainingSamples
 from yolact.data.images import read_image
@@ -19,10 +20,8 @@ from yolact.losses.matching import Matching
 from yolact.losses.terms import mine_hard_negatives
 from yolact.processing.preprocess import Preprocessor
 from yolact.reporting.snapshots import (
-    PICTURES,
     Snapshot,
     WatchedPicture,
-    snapshot_files,
     write_pictures,
     write_snapshot,
 )

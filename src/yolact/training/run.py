@@ -268,5 +268,5 @@ def fit(
         timeline = None
         if validation.best is not None:
             timeline = best_timeline(record, device=str(device), repeats=_TIMELINE_REPEATS)
-        write_report(folder, timeline=timeline)
+        write_report(record, timeline=timeline)
     return Run(folder, validation.best, stop.interrupted)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from yolact.artifacts.run_directory import snapshot_files
 from yolact.inference.explanation import Explanation
 from yolact.reporting.scene import scene, sums
 from yolact.reporting.snapshots import (
     Snapshot,
     WatchedPicture,
     nearest_truth,
-    snapshot_files,
     write_pictures,
     write_snapshot,
 )
