@@ -49,10 +49,6 @@ class YolactCriterion(nn.Module):
             crowd_iou=self.config.crowd_iou,
         )
 
-    def count_positives(self, targets: tuple[Target, ...], anchors: Tensor) -> Tensor:
-        """How many anchors are positives of these targets, () float32."""
-        return self.match(targets, anchors).num_positives
-
     def forward(
         self,
         predictions: Predictions,

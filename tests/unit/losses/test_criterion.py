@@ -240,11 +240,11 @@ def test_positives_are_counted_over_the_batch():
         crowds = truth.boxes[truth.is_crowd].tolist()
         expected += sum(m >= 0 for m in matching_oracle.match(ANCHORS.tolist(), boxes, crowds))
     criterion = YolactCriterion(LossConfig())
-    assert criterion.count_positives(targets, ANCHORS).item() == expected
     matching = criterion.match(targets, ANCHORS)
+    assert matching.num_positives.item() == expected
     assert sum(matching.counts) == expected
     assert matching.is_positive.sum(dim=1).tolist() == matching.counts
-    assert criterion.count_positives((NOTHING,), ANCHORS).item() == 0
+    assert criterion.match((NOTHING,), ANCHORS).num_positives.item() == 0
 
 
 def test_parts_of_a_batch_add_up_to_the_whole():
@@ -252,7 +252,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
     predictions = random_predictions(3)
     criterion, judge = YolactCriterion(LossConfig()), Judge()
     whole = criterion(predictions, targets, ANCHORS, judge)
-    count = criterion.count_positives(targets, ANCHORS)
+    count = criterion.match(targets, ANCHORS).num_positives
     sums = dict.fromkeys(whole, 0.0)
     for i, truth in enumerate(targets):
         one = replace(predictions, **{k: v[i : i + 1] for k, v in vars(predictions).items()})
