@@ -16,6 +16,10 @@ from yolact.errors import DataError
 from yolact.ops.masks import CroppedMask
 from yolact.ops.rle import decode_runs, rle_to_crop
 
+SIZES = ("small", "medium", "large")
+"""What COCO calls objects by their area, see :func:`size_of`."""
+_SMALL, _LARGE = 32**2, 96**2  # pixels
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -169,6 +173,14 @@ def keep_classes(instances: CocoInstances, names: Collection[str]) -> CocoInstan
             "annotations": [a for a in truth["annotations"] if a["category_id"] in category_ids],
         },
     )
+
+
+def size_of(area: float) -> str:
+    """Small is below 32² pixels, large above 96².
+
+    AP by size counts an object of exactly 32² or 96² pixels on both sides; here it is medium.
+    """
+    return "small" if area < _SMALL else "large" if area > _LARGE else "medium"
 
 
 def decode_mask(segmentation: Any, height: int, width: int) -> CroppedMask:

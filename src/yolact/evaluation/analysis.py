@@ -27,6 +27,11 @@ from yolact.evaluation.coco import CocoEvaluator, Found
 ErrorKind = Literal["missed", "invented", "badly cut", "wrong class", "double"]
 ERROR_KINDS: tuple[ErrorKind, ...] = ("missed", "wrong class", "badly cut", "invented", "double")
 
+NOTHING_THERE, NOTHING_FOUND = "nothing there", "nothing found"
+"""The last row and the last column of a confusion matrix."""
+ALL_CLASSES = "all"
+"""The name of the mean over the classes."""
+
 _TOUCHES = 0.1  # IoU from which on a detection is a bad try at an object, rather than about nothing
 
 
@@ -57,8 +62,8 @@ class Analysis:
     recall 0, 0.01 … 1; -1 in the rows of classes without objects. The mean of a row is that class's AP
     at the threshold."""
     confusion: NDArray[np.int64]
-    """(C + 1, C + 1): rows are true classes, columns found ones, counted by mask IoU; the last row is
-    ``nothing there``, the last column ``nothing found``. What is badly cut counts in both, as an object
+    """(C + 1, C + 1): rows are true classes, columns found ones, counted by mask IoU; see
+    :func:`confusion_names`. What is badly cut counts in both, as an object
     not found and a detection of nothing; doubles and what a crowd excuses do not count at all. So each
     row but the last adds up to the objects of its class."""
     score: float
@@ -117,6 +122,32 @@ def analyse(evaluator: CocoEvaluator, *, score: float = 0.3, iou: float = 0.5) -
         iou=iou,
         errors=errors,
     )
+
+
+def confusion_names(class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the rows and the columns of a confusion matrix stand for."""
+    return (*class_names, NOTHING_THERE), (*class_names, NOTHING_FOUND)
+
+
+def curves_by_class(
+    class_names: Sequence[str], precision: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64] | None]:
+    """Precision at recall 0, 0.01 … 1 of each class by its name, and first of all their mean.
+
+    The mean is over classes with objects. It is called :data:`ALL_CLASSES`, and hides a class of that name.
+
+    Args:
+        class_names: C of them.
+        precision: (C, 101), one of the tables of :attr:`Analysis.precision`.
+
+    Returns:
+        Curves (101,); None for classes without objects, and as the mean of none.
+    """
+    measured = precision[:, 0] >= 0
+    mean = precision[measured].mean(axis=0) if measured.any() else None
+    rows = zip(class_names, precision, measured, strict=True)
+    curves = {name: row if has_objects else None for name, row, has_objects in rows}
+    return {ALL_CLASSES: mean} | curves | {ALL_CLASSES: mean}  # first, whatever classes are called
 
 
 _SHAPES: tuple[Literal["mask", "box"], ...] = ("mask", "box")

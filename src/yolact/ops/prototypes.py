@@ -60,6 +60,20 @@ def describe_prototypes(prototypes: Tensor, masks: Tensor) -> list[PrototypeRole
     ]
 
 
+def between_extremes(prototypes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Prototypes (k, h, w) from 0 at each one's least to 1 at its greatest value, 0 where it is constant.
+
+    Values that are not finite count as the nearest that are, and NaN as 0.
+
+    Returns:
+        Them, and the least and greatest values (k,).
+    """
+    prototypes = prototypes.nan_to_num()
+    low, high = prototypes.amin(dim=(1, 2)), prototypes.amax(dim=(1, 2))
+    spread = (high - low).clamp(min=1e-12)
+    return (prototypes - low[:, None, None]) / spread[:, None, None], low, high
+
+
 def _correlation(values: Tensor, reference: Tensor) -> Tensor:
     """Pearson's r of each row of (k, n) with (n,); 0 where either is constant."""
     values = values - values.mean(dim=1, keepdim=True)

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolact.artifacts.run_directory import ANALYSIS
-from yolact.data.coco import CocoInstances, ImageRecord
+from yolact.data.coco import SIZES, CocoInstances, ImageRecord, size_of
 from yolact.data.images import read_image
-from yolact.evaluation.analysis import ERROR_KINDS, Analysis, ImageError
+from yolact.evaluation.analysis import ERROR_KINDS, Analysis, ImageError, curves_by_class
 from yolact.evaluation.coco import CocoEvaluator, Found
 from yolact.files import write_text
 from yolact.ops.rle import rle_to_crop
@@ -36,7 +36,6 @@ from yolact.visualization.draw import draw_instances
 _MOST_PICTURES = 12
 _SIDE = 480  # pixels of the longer side of a picture at most
 _QUALITY = 75  # with it the pictures of photographs stay below some 1.2 MB together
-_SMALL, _LARGE = 32**2, 96**2  # pixels, as AP by size has them
 
 Annotation = Mapping[str, Any]
 
@@ -75,7 +74,7 @@ def write_analysis(
         "iou": analysis.iou,
         "classes": list(analysis.class_names),
         "precision": {
-            shape: {iou: _curves(analysis.class_names, table) for iou, table in tables.items()}
+            shape: {iou: _curves(analysis, table) for iou, table in tables.items()}
             for shape, tables in analysis.precision.items()
         },
         "confusion": analysis.confusion.tolist(),
@@ -98,14 +97,11 @@ def write_analysis(
     return path
 
 
-def _curves(names: Sequence[str], precision: NDArray[np.float64]) -> dict[str, list[float] | None]:
-    measured = precision[:, 0] > -1
-    curves: dict[str, list[float] | None] = {
-        name: precision[k].round(5).tolist() if measured[k] else None
-        for k, name in enumerate(names)
+def _curves(analysis: Analysis, table: NDArray[np.float64]) -> dict[str, list[float] | None]:
+    return {
+        name: None if curve is None else curve.round(5).tolist()
+        for name, curve in curves_by_class(analysis.class_names, table).items()
     }
-    mean = precision[measured].mean(axis=0).round(5).tolist() if measured.any() else None
-    return {**curves, "all": mean}
 
 
 def _counts(errors: Any) -> dict[str, int]:
@@ -119,20 +115,15 @@ def _counts_by_size(
 ) -> dict[str, dict[str, int]]:
     """What became of the objects; each is found, missed, badly cut or of the wrong class."""
     fates = ("objects", "found", "missed", "wrong class", "badly cut")
-    counts = {size: dict.fromkeys(fates, 0) for size in ("small", "medium", "large")}
+    counts = {size: dict.fromkeys(fates, 0) for size in SIZES}
     for image_id, objects in annotations.items():
         of_object = {e.truth: e.kind for e in errors.get(image_id, ()) if e.kind in fates}
         for place, annotation in enumerate(objects):
             if not annotation["iscrowd"]:
-                of_size = counts[_size(annotation)]
+                of_size = counts[size_of(annotation["area"])]
                 of_size["objects"] += 1
                 of_size[of_object.get(place, "found")] += 1
     return counts
-
-
-def _size(annotation: Annotation) -> str:
-    area = annotation["area"]
-    return "small" if area < _SMALL else "large" if area > _LARGE else "medium"
 
 
 def _worst(
@@ -240,7 +231,9 @@ def _reason(
     if missed := of_kind.get("missed"):
         objects = sum(not annotation["iscrowd"] for annotation in annotations)
         parts.append(f"{len(missed)} of {_times(objects, 'object')} missed")
-        sizes = {_size(annotations[error.truth]) for error in missed if error.truth is not None}
+        sizes = {
+            size_of(annotations[error.truth]["area"]) for error in missed if error.truth is not None
+        }
         size = sizes.pop() if len(sizes) == 1 and "medium" not in sizes else ""
         if len(missed) == 1:
             parts[0] += ", " + _a(f"{size} {true_name(missed[0])}".lstrip())

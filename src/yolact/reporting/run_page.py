@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from yolact.artifacts.run_directory import REPORT
+from yolact.data.coco import SIZES
+from yolact.evaluation.analysis import ALL_CLASSES, confusion_names
 from yolact.inference.load import load
 from yolact.inference.timing import Stage, Timeline, measure
 from yolact.reporting.charts import (
@@ -29,7 +31,6 @@ _MOST_POINTS = 600
 _MOST_CELL_TEXTS = 25
 _MOST_LEGEND = 12
 _LEVELS = ("P3", "P4", "P5", "P6", "P7")
-_SIZES = ("small", "medium", "large")
 _SHAPES = ("mask", "box")
 
 
@@ -266,7 +267,7 @@ def _sizes_and_classes(
     sizes = _over_steps(
         record,
         "AP by object size",
-        {f"{shape}/ap_{size}": f"{shape}, {size}" for shape in _SHAPES for size in _SIZES},
+        {f"{shape}/ap_{size}": f"{shape}, {size}" for shape in _SHAPES for size in SIZES},
         "AP",
         dashed="box",
     )
@@ -278,7 +279,7 @@ def _sizes_and_classes(
             bar_chart(
                 "What became of the objects",
                 [
-                    Series(fate, _SIZES, [fates[size][fate] for size in _SIZES])
+                    Series(fate, SIZES, [fates[size][fate] for size in SIZES])
                     for fate in fates["small"]
                     if fate != "objects"
                 ],
@@ -321,17 +322,17 @@ def _analysis(record: RunRecord) -> Iterable[Section]:
             for iou, curves in by_iou.items()
         ],
     )
-    names = list(analysis["classes"])
     counts = analysis["confusion"]
+    truths, found = confusion_names(analysis["classes"])
     confusions = heat_map(
         "Confusion matrix",
-        [*names, "nothing found"],
-        [*names, "nothing there"],
+        found,
+        truths,
         counts,
         "found",
         "truth",
         texts=[[str(n) if n else "" for n in row] for row in counts]
-        if len(names) < _MOST_CELL_TEXTS
+        if len(analysis["classes"]) < _MOST_CELL_TEXTS
         else None,
     )
     confusions["layout"]["height"] = max(384, 80 + 18 * len(counts))
@@ -345,12 +346,12 @@ def _analysis(record: RunRecord) -> Iterable[Section]:
 
 def _precision(title: str, curves: Mapping[str, Sequence[float] | None]) -> Chart:
     recall = [place / 100 for place in range(101)]
-    names = ["all", *(name for name in curves if name != "all")]
+    names = [ALL_CLASSES, *(name for name in curves if name != ALL_CLASSES)]
     series = [Series(name, recall, values) for name in names if (values := curves.get(name))]
     drawn = line_chart(title, series, "recall", "precision")
     drawn["layout"]["showlegend"] = len(series) <= _MOST_LEGEND
     for trace in drawn["data"]:
-        trace["line"]["width"] = 4 if trace["name"] == "all" else 1.5
+        trace["line"]["width"] = 4 if trace["name"] == ALL_CLASSES else 1.5
     return drawn
 
 

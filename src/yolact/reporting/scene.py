@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from yolact.data.images import read_image
 from yolact.errors import ImageError
 from yolact.inference.explanation import Explanation
-from yolact.ops.prototypes import KINDS
+from yolact.ops.prototypes import KINDS, between_extremes
 
 
 def scene(explanation: Explanation) -> dict[str, Any]:
@@ -45,9 +45,7 @@ def sums(explanation: Explanation, *, cells: int | None = None) -> dict[str, Any
     """
     found = explanation.detections
     size = tile_size(found.prototypes, cells)
-    prototypes = shrink(found.prototypes, size).nan_to_num()
-    low, high = prototypes.amin(dim=(1, 2)), prototypes.amax(dim=(1, 2))
-    levels = (prototypes - low[:, None, None]) / (high - low).clamp(min=1e-12)[:, None, None]
+    levels, low, high = between_extremes(shrink(found.prototypes, size))
     return {
         "size": list(size),
         "prototypes": atlas_uri(levels),

@@ -10,7 +10,7 @@ import lightning
 from torch import Tensor, nn
 
 from yolact.artifacts.run_directory import PICTURES, snapshot_files
-from yolact.data.coco import Annotation, CocoInstances, ImageRecord
+from yolact.data.coco import Annotation, CocoInstances, ImageRecord, size_of
 from yolact.data.dataset import TrainingSamples
 from yolact.data.images import read_image
 from yolact.evaluation.coco import Metrics
@@ -32,8 +32,6 @@ from yolact.training.module import YolactModule
 
 _FIRST = 10  # steps; then twice as many, and so on
 _DETECTIONS = 6  # a picture
-# COCO's border between small, medium and large, in pixels.
-_SMALL, _MEDIUM = 32**2, 96**2
 
 
 class Recorder(lightning.Callback):
@@ -219,8 +217,7 @@ def _features(objects: Sequence[Annotation]) -> set[object]:
     sizes = set()
     for each in objects:
         x1, y1, x2, y2 = each.box
-        area = (x2 - x1) * (y2 - y1)
-        sizes.add("small" if area < _SMALL else "medium" if area < _MEDIUM else "large")
+        sizes.add(size_of((x2 - x1) * (y2 - y1)))
     return {*sizes, *(each.label for each in objects)}
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolact.data.coco import decode_mask, keep_classes, load_coco
+from yolact.data.coco import decode_mask, keep_classes, load_coco, size_of
 from yolact.data.formats.coco import find_split
 from yolact.errors import DataError
 from yolact.evaluation.coco import CocoEvaluator
@@ -681,3 +681,11 @@ def test_real_data_loads(real_data, name, split, num_classes):
     assert instances.records
     if num_classes is not None:
         assert len(instances.class_names) == num_classes
+
+
+@pytest.mark.parametrize(
+    ("area", "size"),
+    [(0, "small"), (1023.5, "small"), (1024, "medium"), (9216, "medium"), (9216.5, "large")],
+)
+def test_what_lies_on_a_border_of_sizes_is_medium(area, size):
+    assert size_of(area) == size

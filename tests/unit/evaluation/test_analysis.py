@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from oracles import analysis as oracle
 from yolact.errors import UsageError
-from yolact.evaluation.analysis import ImageError, analyse
+from yolact.evaluation.analysis import ImageError, analyse, curves_by_class
 from yolact.evaluation.coco import CocoEvaluator
 
 CLASSES = 3
@@ -239,3 +239,13 @@ def test_a_picture_that_never_came_is_missed():
 def test_an_iou_out_of_range(iou):
     with pytest.raises(UsageError, match="iou must be above 0"):
         analyse(evaluator_of([]), iou=iou)
+
+
+def test_the_mean_curve_comes_first_and_hides_a_class_of_its_name():
+    table = np.stack([np.full(101, 0.4), np.full(101, -1.0), np.full(101, 0.8)])
+    curves = curves_by_class(("cat", "dog", "all"), table)
+    assert list(curves) == ["all", "cat", "dog"]
+    assert curves["all"] == pytest.approx(0.6)
+    assert curves["cat"] == pytest.approx(0.4)
+    assert curves["dog"] is None
+    assert curves_by_class(("cat", "dog"), table[[1, 1]]) == dict.fromkeys(("all", "cat", "dog"))

@@ -8,11 +8,8 @@ import cv2
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
-from yolact.data.coco import Annotation, CocoInstances, ImageRecord, to_rle
+from yolact.data.coco import SIZES, Annotation, CocoInstances, ImageRecord, size_of, to_rle
 from yolact.ops.rle import rle_to_crop
-
-SMALL, MEDIUM = 32**2, 96**2
-"""Areas in pixels at which COCO calls an object medium, and large."""
 
 
 def statistics(instances: CocoInstances) -> dict[str, Any]:
@@ -66,16 +63,11 @@ def _measure(annotation: Annotation, record: ImageRecord) -> tuple[int, int, int
 
 
 def _areas(areas: Sequence[int]) -> dict[str, Any]:
-    values = np.array(areas)
-    if not len(values):
-        return {"area": None, "small": None, "medium": None, "large": None}
-    small, large = float((values < SMALL).mean()), float((values >= MEDIUM).mean())
-    return {
-        "area": _quantiles(areas),
-        "small": small,
-        "medium": max(1 - small - large, 0.0),
-        "large": large,
-    }
+    """Quantiles, and the share of each size."""
+    if not areas:
+        return {"area": None, **dict.fromkeys(SIZES)}
+    sizes = Counter(map(size_of, areas))
+    return {"area": _quantiles(areas), **{size: sizes[size] / len(areas) for size in SIZES}}
 
 
 def _quantiles(values: Sequence[int]) -> dict[str, float]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yolact.evaluation.analysis import Analysis
+from yolact.evaluation.analysis import Analysis, confusion_names, curves_by_class
 from yolact.inference.explanation import Explanation
 from yolact.inference.predictor import DISPLAY_SCORE
 from yolact.ops.masks import CroppedMask
+from yolact.ops.prototypes import between_extremes
 from yolact.reporting.snapshots import Snapshot, WatchedPicture, nearest_truth
 from yolact.results import Masks, Result
 from yolact.visualization.confusion import draw_confusion
@@ -19,9 +20,6 @@ from yolact.visualization.draw import draw_instances
 PREDICTION_COLUMNS = ("step", "picture", "class", "score", "box", "mask IoU", "prototypes")
 """Of :func:`predictions`. The IoU is the largest with a true object, whatever its class; the prototypes
 are the three with the largest mean contribution inside the box, counted from 1, with coefficients."""
-
-NOTHING_THERE, NOTHING_FOUND = "nothing there", "nothing found"
-"""The last row and the last column of a confusion matrix."""
 
 _STRONGEST = 3
 _GAP = 4  # pixels between the two halves of an overlay
@@ -102,9 +100,8 @@ def prototype_sheet(explanation: Explanation) -> NDArray[np.uint8]:
 
     Captions are a prototype's number, from 1, and what it responds to.
     """
-    prototypes = explanation.detections.prototypes.nan_to_num()
-    low, high = prototypes.amin(dim=(1, 2), keepdim=True), prototypes.amax(dim=(1, 2), keepdim=True)
-    grey = ((prototypes - low) / (high - low).clamp(min=1e-12) * 255).round().byte().numpy()
+    levels, _, _ = between_extremes(explanation.detections.prototypes)
+    grey = (levels * 255).round().byte().numpy()
     return contact_sheet(
         [np.repeat(tile[..., None], 3, axis=2) for tile in grey],
         [f"{number}: {role.kind}" for number, role in enumerate(explanation.roles, 1)],
@@ -160,24 +157,21 @@ def histograms(snapshot: Snapshot) -> dict[str, NDArray[np.float32]]:
 
 
 def precision_curves(analysis: Analysis) -> Iterator[tuple[str, dict[str, NDArray[np.float64]]]]:
-    """Of each shape and IoU threshold, as ``mask_0.50``, the curves of ``all`` and of every class.
+    """Of each shape and IoU threshold, as ``mask_0.50``, the curves there are, ``all`` first.
 
-    A curve is (101,) precision at recall 0, 0.01 … 1; ``all`` is the mean over classes with objects, and
-    those without have no curve. Without any there is nothing.
+    As of :func:`yolact.evaluation.analysis.curves_by_class`. Without any there is nothing.
     """
     for shape, by_threshold in analysis.precision.items():
-        for threshold, rows in by_threshold.items():
-            pairs = zip(analysis.class_names, rows, strict=True)
-            curves = {name: row for name, row in pairs if row[0] >= 0}
-            if curves:
-                mean = np.mean(list(curves.values()), axis=0)
-                yield f"{shape}_{threshold}", {"all": mean} | curves
+        for threshold, table in by_threshold.items():
+            curves = curves_by_class(analysis.class_names, table)
+            drawn = {name: curve for name, curve in curves.items() if curve is not None}
+            if drawn:
+                yield f"{shape}_{threshold}", drawn
 
 
 def confusion_rows(analysis: Analysis) -> list[tuple[str, str, int]]:
     """Each cell of the confusion matrix: true class, found class, count."""
-    truths = (*analysis.class_names, NOTHING_THERE)
-    found = (*analysis.class_names, NOTHING_FOUND)
+    truths, found = confusion_names(analysis.class_names)
     return [
         (truth, name, int(analysis.confusion[row, column]))
         for row, truth in enumerate(truths)
@@ -187,5 +181,4 @@ def confusion_rows(analysis: Analysis) -> list[tuple[str, str, int]]:
 
 def confusion_picture(analysis: Analysis) -> NDArray[np.uint8]:
     """The confusion matrix as a picture: (H, W, 3) RGB."""
-    names = analysis.class_names
-    return draw_confusion(analysis.confusion, (*names, NOTHING_THERE), (*names, NOTHING_FOUND))
+    return draw_confusion(analysis.confusion, *confusion_names(analysis.class_names))
