@@ -55,7 +55,7 @@ def read_original(
     recipe = _recipe(model, found.num_classes, class_names, source, say)
     weights = rename_original_weights(state, source)
     provenance = {
-        "architecture": model,
+        "model": model,
         "source": path.name,
         "licence": _licence(model, path.name),
         "imported_by": f"yolact {version('yolact')}",

@@ -20,7 +20,7 @@ class ArtifactMetadata:
     category_ids: tuple[int, ...] = ()
     """The data set's id of each label, so that results can be written in its terms."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """How the weights came to be: version, data, steps, metrics. For people."""
+    """How the weights came to be: what the model is called (``model``), version, data. For people."""
 
     def to_json(self) -> str:
         """One JSON object with the format's version."""
@@ -50,7 +50,7 @@ class ArtifactMetadata:
                 model=ModelConfig(**model),
                 detection=DetectionConfig(**_tuples(record["detection"])),
                 category_ids=tuple(record["category_ids"]),
-                provenance=record["provenance"],
+                provenance=_renamed(record["provenance"]),
             )
         except CheckpointError:
             raise
@@ -63,6 +63,11 @@ class ArtifactMetadata:
             YolactError,
         ) as error:
             raise CheckpointError(f"{source} has a broken metadata record: {error}") from error
+
+
+def _renamed(provenance: dict[str, Any]) -> dict[str, Any]:
+    # Imported models once said ``architecture`` where trained ones say ``model``.
+    return {"model" if key == "architecture" else key: v for key, v in provenance.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -183,13 +183,13 @@ def _import(arguments: argparse.Namespace) -> None:
         answer_json(
             {
                 "out": out,
-                "model": metadata.provenance["architecture"],
+                "model": metadata.provenance["model"],
                 "classes": metadata.model.class_names,
                 "provenance": metadata.provenance,
             }
         )
     else:
-        answer(f"{metadata.provenance['architecture']}: {out}")
+        answer(f"{metadata.provenance['model']}: {out}")
 
 
 def _class_names(words: Sequence[str] | None) -> list[str] | None:

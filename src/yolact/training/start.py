@@ -30,8 +30,7 @@ class GivenWeights:
     @property
     def name(self) -> str:
         """What the model was called when it was trained or imported: a preset, or a recipe file."""
-        record = self.metadata.provenance
-        return str(record.get("model") or record.get("architecture") or self.source)
+        return str(self.metadata.provenance.get("model") or self.source)
 
     def recipe(self, class_names: tuple[str, ...]) -> Recipe:
         """Its architecture for other classes, and its way of training as fine-tuning."""

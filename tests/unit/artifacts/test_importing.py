@@ -66,7 +66,7 @@ def test_the_artifact_says_what_it_is(artifact, checkpoint, state):
     assert metadata.model == recipe.model
     assert metadata.detection == recipe.detection
     assert metadata.provenance == {
-        "architecture": "yolact-resnet50",
+        "model": "yolact-resnet50",
         "source": "yolact_resnet50_54_800000.pth",
         "licence": "MIT",
         "imported_by": f"yolact {yolact.__version__}",
@@ -120,7 +120,7 @@ def test_info(artifact, checkpoint, here):
     assert document["provenance"]["source"] == checkpoint.name
     done = here("models", "info", checkpoint)
     assert "parameters: 31,164,943" in done.stdout
-    assert "architecture: yolact-resnet50" in done.stdout
+    assert "model: yolact-resnet50" in done.stdout
 
 
 def saved(content, path, **options):

@@ -30,6 +30,14 @@ def test_records_from_before_letterboxes_are_of_stretched_pictures():
     assert ArtifactMetadata.from_json(json.dumps(record), "test").model == model
 
 
+def test_records_of_models_imported_before_say_model_where_they_said_architecture():
+    metadata = ArtifactMetadata(preset("yolact-nano", ("a",)).model, provenance={"source": "x.pth"})
+    record = json.loads(metadata.to_json())
+    record["provenance"]["architecture"] = "yolact-nano"
+    read = ArtifactMetadata.from_json(json.dumps(record), "test")
+    assert read.provenance == {"source": "x.pth", "model": "yolact-nano"}
+
+
 def broken(**changes):
     record = json.loads(ArtifactMetadata(model=preset("yolact-nano", ("a",)).model).to_json())
     return json.dumps({**record, **changes})
