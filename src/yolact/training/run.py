@@ -54,8 +54,8 @@ from yolact.training.processes import (
     take_from_first,
     wait_for_all,
 )
-from yolact.training.recipes import run_folder
 from yolact.training.recorder import Recorder
+from yolact.training.request import Request
 from yolact.training.schedule import Schedule
 from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
@@ -140,8 +140,7 @@ def train(
         YolactError: A subclass says what is wrong with settings, data or weights, before the first
             step.
     """
-    work = partial(
-        _train,
+    request = Request(
         data=data,
         model=model,
         out=out,
@@ -151,17 +150,18 @@ def train(
         backbone_weights=backbone_weights,
         size=size,
         letterbox=letterbox,
-        tracked_by=tracker_names(tracker, run_folder(out, model, weights) if resume else None),
-        **settings,
+        settings=settings,
     )
+    trackers = tracker_names(tracker, request.folder if resume else None)
+    work = partial(_train, request=request, tracked_by=trackers)
     return run_together(work, device=device, devices=devices, nodes=nodes)
 
 
 def _train(
-    processes: Processes, device: torch.device, *, tracked_by: tuple[str, ...], **arguments: Any
+    processes: Processes, device: torch.device, *, request: Request, tracked_by: tuple[str, ...]
 ) -> Run:
     trackers = Trackers(tracked_by) if processes.is_first else None
-    prepared = prepare(processes, device, **arguments)
+    prepared = prepare(processes, device, request)
     wait_for_all()  # what is wrong for one of them comes up before the first one writes
     return fit(prepared, processes, device, trackers)
 
