@@ -8,6 +8,7 @@ import pytest
 
 from yolact.errors import UsageError
 from yolact.training.dry_run import dry_run
+from yolact.training.request import Request
 
 
 @pytest.fixture
@@ -20,11 +21,15 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
+def request(data, out, *, size=None, **settings):
+    return Request(data=data, out=out, size=size, settings=settings)
+
+
 def test_it_says_what_a_run_would_need_and_leaves_nothing(
     tiny_data, tiny_settings, tmp_path, temporary, capfd
 ):
     settings = tiny_settings | {"steps": 100, "validations": 7}
-    forecast = dry_run(tiny_data, out=tmp_path / "run", device="cpu", **settings)
+    forecast = dry_run(request(tiny_data, tmp_path / "run", **settings), device="cpu")
     assert (forecast.batch_size, forecast.steps, forecast.validations) == (4, 200, 7)
     assert forecast.images_per_second == pytest.approx(4 / forecast.seconds_per_step)
     assert forecast.total_seconds == pytest.approx(
@@ -40,7 +45,7 @@ def test_it_says_what_a_run_would_need_and_leaves_nothing(
 
 def test_a_limited_run_takes_its_time(tiny_data, tiny_settings, tmp_path, temporary):
     settings = tiny_settings | {"max_time": "01:00:00"}
-    forecast = dry_run(tiny_data, out=tmp_path / "run", device="cpu", **settings)
+    forecast = dry_run(request(tiny_data, tmp_path / "run", **settings), device="cpu")
     assert 3590 < forecast.total_seconds <= 3600
     assert forecast.steps == math.floor(
         (3600 - forecast.validation_seconds) / forecast.seconds_per_step
@@ -60,5 +65,5 @@ def test_the_command(tiny_data, tmp_path, command):
 def test_it_refuses_what_a_run_refuses(tiny_data, tiny_run):
     before = {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
     with pytest.raises(UsageError, match="already holds a run"):
-        dry_run(tiny_data, out=tiny_run, steps=2)
+        dry_run(request(tiny_data, tiny_run, steps=2))
     assert {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()} == before

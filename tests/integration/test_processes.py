@@ -191,41 +191,25 @@ def test_a_signal_stops_all_after_the_same_step(tiny_data, tmp_path):
 class TestRefusals:
     """Said before any process is started, or by each alike."""
 
-    def refused(self, monkeypatch, match, **settings):
-        from yolact.training import prepare
+    @pytest.mark.parametrize(
+        ("match", "devices", "settings"),
+        [
+            ("batch_size is 8, which does not divide among 3", 3, {}),
+            ("batch_size that is a multiple of 4", 2, {"batch_size": 6, "accumulate": 2}),
+            ("5 processes need at least as many images per step", 5, {"batch_size": 4}),
+            ("the number of training images, is 24, which does not", 5, {"batch_size": 100}),
+            ("two images at once, in each", 4, {"batch_size": 4, "freeze_batch_norm": False}),
+            ("sync_batch_norm needs GPUs", 2, {"sync_batch_norm": True}),
+        ],
+    )
+    def test_what_cannot_be_dealt_out(self, tiny_data, tmp_path, match, devices, settings):
+        from yolact.training.prepare import prepare
         from yolact.training.processes import Processes
+        from yolact.training.request import Request
 
-        processes = Processes(devices=settings.pop("devices"))
+        request = Request(data=tiny_data, out=tmp_path / "x", size=64, settings=settings)
         with pytest.raises(UsageError, match=match):
-            prepare.prepare(processes, torch.device("cpu"), **settings)
-
-    def test_batches_that_cannot_be_dealt_out(self, tiny_data, tmp_path, monkeypatch):
-        given = {"data": tiny_data, "out": tmp_path / "x", "size": 64}
-        self.refused(
-            monkeypatch, "batch_size is 8, which does not divide among 3", devices=3, **given
-        )
-        self.refused(
-            monkeypatch, "choose a batch_size that is a multiple of 4", devices=2, batch_size=6,
-            accumulate=2, **given,
-        )  # fmt: skip
-        self.refused(
-            monkeypatch, "5 processes need at least as many images per step: batch_size is 4",
-            devices=5, batch_size=4, **given,
-        )  # fmt: skip
-        self.refused(
-            monkeypatch, "the number of training images, is 24, which does not", devices=5,
-            batch_size=100, **given,
-        )  # fmt: skip
-        self.refused(
-            monkeypatch, "at least two images at once, in each process", devices=4, batch_size=4,
-            freeze_batch_norm=False, **given,
-        )  # fmt: skip
-
-    def test_synchronised_batch_norm_on_a_cpu(self, tiny_data, tmp_path, monkeypatch):
-        self.refused(
-            monkeypatch, "sync_batch_norm needs GPUs", devices=2, data=tiny_data,
-            out=tmp_path / "x", size=64, sync_batch_norm=True,
-        )  # fmt: skip
+            prepare(Processes(devices=devices), torch.device("cpu"), request)
 
     def test_automatic_batch_size_on_a_cpu(self, tiny_data, tmp_path, quick_command):
         words = "--out", tmp_path / "x", "--batch-size", "auto"

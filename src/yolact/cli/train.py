@@ -117,7 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("recipe", "max_detections"):
         if values[name] is not None:
             settings[name] = values[name]
-    chosen = {
+    asked = {
+        "data": arguments.data,
         "model": arguments.model,
         "out": arguments.out,
         "resume": arguments.resume,
@@ -126,14 +127,16 @@ def run(arguments: argparse.Namespace) -> int:
         "backbone_weights": arguments.backbone_weights,
         "size": arguments.size,
         "letterbox": arguments.letterbox,
+    }
+    where = {
         "device": arguments.device,
         "devices": arguments.devices,
         "nodes": arguments.nodes,
         "tracker": arguments.tracker,
     }
     if arguments.dry_run:
-        return _dry_run(arguments, chosen, settings)
-    outcome = train(arguments.data, **chosen, **settings)
+        return _dry_run(arguments, {**asked, "settings": settings}, where)
+    outcome = train(**asked, **where, **settings)
     if not is_first_process():  # what there is to say, the first one says
         return 130 if outcome.interrupted else 0
     if arguments.json:
@@ -149,13 +152,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _dry_run(
-    arguments: argparse.Namespace, chosen: dict[str, Any], settings: dict[str, Any]
-) -> int:
+def _dry_run(arguments: argparse.Namespace, asked: dict[str, Any], where: dict[str, Any]) -> int:
     from yolact.training.dry_run import dry_run
     from yolact.training.processes import is_first_process
+    from yolact.training.request import Request
 
-    forecast = dry_run(arguments.data, **chosen, **settings)
+    forecast = dry_run(Request(**asked), **where)
     if not is_first_process():
         return 0
     if arguments.json:

@@ -1,7 +1,6 @@
 """``--dry-run``: everything once, in a temporary folder, and what a real run would need."""
 
 import math
-import os
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from yolact.inference.load import load
 from yolact.training.loader import ShuffledBatches
 from yolact.training.prepare import Prepared, prepare
 from yolact.training.processes import Processes, gathered, run_together
+from yolact.training.request import Request
 from yolact.training.run import fit
 from yolact.training.schedule import Schedule
 from yolact.training.trackers.following import Trackers, tracker_names
@@ -58,12 +58,12 @@ class Forecast:
 
 
 def dry_run(
-    data: str | os.PathLike[str],
+    request: Request,
     *,
     device: str = "auto",
     devices: int | None = None,
     nodes: int | None = None,
-    **arguments: Any,
+    tracker: str | Sequence[str] | None = None,
 ) -> Forecast:
     """Do everything once that a training does, and leave nothing behind.
 
@@ -72,28 +72,22 @@ def dry_run(
     temporary folder.
 
     Args:
-        data: As of :func:`yolact.training.run.train`.
-        device: Likewise.
+        request: What would be trained.
+        device: As of :func:`yolact.training.run.train`.
         devices: Likewise.
         nodes: Likewise.
-        arguments: Likewise, every other one.
+        tracker: Likewise; must be installed, and is not told anything.
 
     Raises:
         YolactError: As the training would.
     """
-    work = partial(_dry_run, data=data, **arguments)
+    Trackers(tracker_names(tracker, None))
+    work = partial(_dry_run, request=request)
     return run_together(work, device=device, devices=devices, nodes=nodes)
 
 
-def _dry_run(
-    processes: Processes,
-    device: torch.device,
-    *,
-    tracker: str | Sequence[str] | None = None,
-    **arguments: Any,
-) -> Forecast:
-    Trackers(tracker_names(tracker, None))  # they must be installed; nothing is sent to them
-    prepared = prepare(processes, device, **arguments)
+def _dry_run(processes: Processes, device: torch.device, *, request: Request) -> Forecast:
+    prepared = prepare(processes, device, request)
     with tempfile.TemporaryDirectory(prefix="yolact-dry-run-") as folder:
         clock = _Clock()
         run = fit(_shortened(prepared, Path(folder)), processes, device, observers=[clock])

@@ -1,6 +1,5 @@
 """What a run begins with: data, recipe, network and record, all checked before the first step."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from yolact.training.batch_size import largest_batch_size
 from yolact.training.loader import ShuffledBatches
 from yolact.training.precision import check_precision
 from yolact.training.processes import Processes
-from yolact.training.recipes import DEFAULT_MODEL, new_recipe, resumed_recipe, run_folder, settled
+from yolact.training.recipes import new_recipe, resumed_recipe, settled
+from yolact.training.request import DEFAULT_MODEL, Request
 from yolact.training.schedule import Schedule
 from yolact.training.start import first_weights, read_given_weights
 
@@ -45,46 +45,28 @@ class Prepared:
 def prepare(
     processes: Processes,
     device: torch.device,
-    *,
-    data: str | os.PathLike[str],
-    model: str | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    weights: str | os.PathLike[str] | None = None,
-    pretrained_backbone: bool = False,
-    backbone_weights: str | os.PathLike[str] | None = None,
-    size: int | str | None = None,
-    letterbox: bool | None = None,
-    **settings: Any,
+    request: Request,
 ) -> Prepared:
-    """Read and check everything; the arguments are those of :func:`yolact.training.run.train`.
-
-    Nothing is written.
+    """Read and check everything. Nothing is written.
 
     Raises:
         YolactError: A subclass says what is wrong with settings, data or weights.
     """
-    starts = [s for s in (weights, pretrained_backbone, backbone_weights) if s not in (None, False)]
-    if len(starts) + resume > 1:
-        raise UsageError(
-            "choose one of resume, weights, pretrained_backbone and backbone_weights: each says "
-            "where the first weights come from."
-        )
-    automatic = settings.get("batch_size") == "auto"
+    automatic = request.settings.get("batch_size") == "auto"
     if automatic:
-        del settings["batch_size"]
+        settings = {key: v for key, v in request.settings.items() if key != "batch_size"}
+        request = replace(request, settings=settings)
         if device.type != "cuda":
             raise UsageError("batch_size auto is for GPUs: give a number of images.")
-    folder = run_folder(out, model, weights)
-    train_data = load_split(Path(data), "train")
-    val_data = load_split(Path(data), "val")
+    folder, data = request.folder, Path(request.data)
+    train_data, val_data = load_split(data, "train"), load_split(data, "val")
     _check_classes(train_data, val_data)
     if not train_data.records:
         raise DataError(f"{train_data.source} has no images to train on.")
 
-    if resume:
+    if request.resume:
         state = _read_state(folder)
-        recipe = resumed_recipe(folder, train_data, size, letterbox, settings)
+        recipe = resumed_recipe(request, train_data)
         network = build_yolact(recipe.model)
         provenance = ArtifactMetadata.from_json(state["metadata"], str(folder)).provenance
     else:
@@ -93,25 +75,26 @@ def prepare(
         ):
             raise UsageError(f"{folder} already holds a run: resume it, or choose another folder.")
         state = None
-        given = None if weights is None else read_given_weights(str(weights), model)
-        recipe = new_recipe(model, given, train_data.class_names, size, letterbox, settings)
+        given = None
+        if request.weights is not None:
+            given = read_given_weights(str(request.weights), request.model)
+        recipe = new_recipe(request, given, train_data.class_names)
         torch.manual_seed(recipe.training.seed)
         start = first_weights(
             recipe.model,
             given=given,
-            imagenet=pretrained_backbone,
-            backbone_file=None if backbone_weights is None else Path(backbone_weights),
+            imagenet=request.pretrained_backbone,
+            backbone_file=request.backbone_weights,
         )
         network = start.network
-        if model is None:
-            model = given.name if given is not None else DEFAULT_MODEL
-        provenance = {"yolact": __version__, "data": str(train_data.source), "model": model}
+        name = request.model or (DEFAULT_MODEL if given is None else given.name)
+        provenance = {"yolact": __version__, "data": str(train_data.source), "model": name}
         provenance |= start.provenance
     if automatic:
         images = largest_batch_size(network, recipe, train_data, processes, device)
         recipe = replace(recipe, training=replace(recipe.training, batch_size=images))
     images = _images_at_once(recipe.training, len(train_data.records), processes, device)
-    if not resume:
+    if not request.resume:
         recipe = replace(recipe, training=settled(recipe.training, start, images_at_once=images))
     if recipe.model.block == "light" and not recipe.training.freeze_batch_norm and images < 2:
         raise UsageError(

@@ -1,6 +1,6 @@
 """The recipe of a run: a new one from what the user says, or a resumed run's own."""
 
-import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,70 +14,47 @@ from yolact.config.serialize import load_recipe, merged, with_settings, with_tra
 from yolact.config.training import TrainingConfig
 from yolact.data.coco import CocoInstances
 from yolact.errors import DataError, UsageError
+from yolact.training.request import DEFAULT_MODEL, Request
 from yolact.training.start import GivenWeights, Start
-
-DEFAULT_MODEL = "yolact-nano"
 
 _FREEZE_BELOW = 6  # images in a forward pass (spec 5.6)
 # What a resumed run keeps: the states of optimizer and average are of these weights alone.
 _UNCHANGEABLE = ("optimizer", "freeze", "freeze_batch_norm", "ema_decay")
 
 
-def run_folder(
-    out: str | os.PathLike[str] | None,
-    model: str | None,
-    weights: str | os.PathLike[str] | None,
-) -> Path:
-    """Where a run is written: ``out``, or a folder in ``runs`` that is named after what it begins with."""
-    if out is not None:
-        return Path(out)
-    return (
-        Path("runs") / Path(model or ("fine-tuned" if weights is not None else DEFAULT_MODEL)).stem
-    )
-
-
 def new_recipe(
-    model: str | None,
-    given: GivenWeights | None,
-    class_names: tuple[str, ...],
-    size: int | str | None,
-    letterbox: bool | None,
-    settings: dict[str, Any],
+    request: Request, given: GivenWeights | None, class_names: tuple[str, ...]
 ) -> Recipe:
-    """What ``model`` or the given weights stand for, with size, letterbox and settings in their place.
+    """What the model or the given weights stand for, with size, letterbox and settings in their place.
 
     Raises:
         UsageError: If there is no such model or setting, or a value is refused.
     """
-    if given is not None and model is None:
+    if given is not None and request.model is None:
         recipe = given.recipe(class_names)
     else:
-        recipe = load_recipe(model or DEFAULT_MODEL, class_names, fine_tune=given is not None)
-    return _with_settings(_with_input(recipe, size, letterbox), settings)
+        name = request.model or DEFAULT_MODEL
+        recipe = load_recipe(name, class_names, fine_tune=given is not None)
+    return _with_settings(_with_input(recipe, request), request.settings)
 
 
-def resumed_recipe(
-    folder: Path,
-    data: CocoInstances,
-    size: int | str | None,
-    letterbox: bool | None,
-    settings: dict[str, Any],
-) -> Recipe:
-    """The recipe of the run in ``folder``, with ``settings`` in place of its own.
+def resumed_recipe(request: Request, data: CocoInstances) -> Recipe:
+    """The recipe of the run to resume, with the settings that are given in place of its own.
 
     Raises:
         UsageError: If there is no run, or a setting is one that a run keeps.
         DataError: If the data has other classes.
     """
+    folder = request.folder
     stored = _stored_recipe(folder, data)
-    if _with_input(stored, size, letterbox) != stored:
+    if _with_input(stored, request) != stored:
         height, width = stored.model.image_size
         kind = "letterboxed" if stored.model.letterbox else "stretched"
         raise UsageError(
             f"the run in {folder} sees pictures {kind} to {width}x{height}, which a resumed run "
             "keeps; leave size and letterbox out, or start a new run from its weights."
         )
-    recipe = _with_settings(stored, settings)
+    recipe = _with_settings(stored, request.settings)
     for name in _UNCHANGEABLE:
         before, now = getattr(stored.training, name), getattr(recipe.training, name)
         if before != now:
@@ -137,16 +114,16 @@ def _stored_recipe(folder: Path, data: CocoInstances) -> Recipe:
     return recipe
 
 
-def _with_input(recipe: Recipe, size: int | str | None, letterbox: bool | None) -> Recipe:
-    if size is not None:
-        recipe = recipe.resized(parse_size(size))
-    if letterbox is not None:
-        recipe = replace(recipe, model=replace(recipe.model, letterbox=letterbox))
+def _with_input(recipe: Recipe, request: Request) -> Recipe:
+    if request.size is not None:
+        recipe = recipe.resized(parse_size(request.size))
+    if request.letterbox is not None:
+        recipe = replace(recipe, model=replace(recipe.model, letterbox=request.letterbox))
     return recipe
 
 
-def _with_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
-    settings = dict(settings)
+def _with_settings(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+    settings = dict(given)
     name = settings.pop("recipe", None)
     if name is not None:
         recipe = with_training_recipe(recipe, str(name))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,8 @@ from yolact.training.processes import (
     take_from_first,
     wait_for_all,
 )
-from yolact.training.recipes import run_folder
 from yolact.training.recorder import Recorder
+from yolact.training.request import Request
 from yolact.training.schedule import Schedule
 from yolact.training.trackers.following import Trackers, tracker_names
 from yolact.visualization.curves import draw_curves
@@ -140,8 +140,7 @@ def train(
         YolactError: A subclass says what is wrong with settings, data or weights, before the first
             step.
     """
-    work = partial(
-        _train,
+    request = Request(
         data=data,
         model=model,
         out=out,
@@ -151,17 +150,18 @@ def train(
         backbone_weights=backbone_weights,
         size=size,
         letterbox=letterbox,
-        tracked_by=tracker_names(tracker, run_folder(out, model, weights) if resume else None),
-        **settings,
+        settings=settings,
     )
+    trackers = tracker_names(tracker, request.folder if resume else None)
+    work = partial(_train, request=request, tracked_by=trackers)
     return run_together(work, device=device, devices=devices, nodes=nodes)
 
 
 def _train(
-    processes: Processes, device: torch.device, *, tracked_by: tuple[str, ...], **arguments: Any
+    processes: Processes, device: torch.device, *, request: Request, tracked_by: tuple[str, ...]
 ) -> Run:
     trackers = Trackers(tracked_by) if processes.is_first else None
-    prepared = prepare(processes, device, **arguments)
+    prepared = prepare(processes, device, request)
     wait_for_all()  # what is wrong for one of them comes up before the first one writes
     return fit(prepared, processes, device, trackers)
 
@@ -183,9 +183,8 @@ def fit(
         trackers: Told of everything that is logged; in the first process only.
         observers: Callbacks that look on.
     """
-    folder, recipe, resumed = prepared.folder, prepared.recipe, prepared.resumed
-    config = recipe.training
-    samples = training_samples(recipe, prepared.train_data)
+    folder, config = prepared.folder, prepared.recipe.training
+    samples = training_samples(prepared.recipe, prepared.train_data)
     batches = ShuffledBatches(
         len(samples),
         config.batch_size,
@@ -193,46 +192,20 @@ def fit(
         rank=processes.rank,
         world_size=processes.count,
     )
-    schedule = Schedule.from_config(config, batches.batches_per_epoch)
-    network = prepared.network
-    if config.sync_batch_norm and processes.count > 1 and not config.freeze_batch_norm:
-        network = convert_sync_batchnorm(network)
-    module = YolactModule(network, prepared.metadata, config, schedule)
-    batches.is_closing = lambda number: schedule.is_closing(number, module.seconds)
-    if resumed is not None:
-        batches.start = resumed["batches_done"]
-
-    if processes.is_first:
-        write_text(folder / RUN_CONFIG, yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False))
-    log = MetricsLog(
-        folder,
-        resume_at=resumed["batches_done"] if resumed else None,
-        writes=processes.is_first,
-    )
-
-    def validate() -> CocoEvaluator:
-        take_from_first(module.kept.buffers())
-        return evaluate_model(
-            Predictor(TorchRuntime(module.kept, module.device), prepared.metadata),
-            recipe.detection,
-            prepared.val_data,
-            batch_size=max(config.batch_size // (processes.count * config.accumulate), 1),
-            sharing=Sharing(processes.rank, processes.count, gathered),
-        )
-
-    validation = Validation(validate, folder, log, patience=config.early_stop)
-
-    def keep_analysis(step: int, analysis: Analysis) -> None:
-        assert validation.evaluator is not None
-        write_analysis(folder, step, analysis, validation.evaluator, prepared.val_data)
-
-    validation.analysis_listeners.append(keep_analysis)
+    module = _module(prepared, processes, batches)
+    steps_done = None
+    if prepared.resumed is not None:
+        steps_done = batches.start = prepared.resumed["batches_done"]
+    log = MetricsLog(folder, resume_at=steps_done, writes=processes.is_first)
+    validation = _validation(prepared, processes, module, log)
     stop = Stop(validation)
     reporter = Reporter(log, validation, stop, steps_per_epoch=batches.batches_per_epoch)
     callbacks = [validation, stop, reporter, Checkpoints(folder), *observers]
-    facts: dict[str, Any] = {}
+    following: AbstractContextManager[None] = nullcontext()
     if processes.is_first:
         facts = describe(prepared, processes, device)
+        settings = recipe_to_dict(prepared.recipe)
+        write_text(folder / RUN_CONFIG, yaml.safe_dump(settings, sort_keys=False))
         write_text(folder / ABOUT, json.dumps(facts, indent=1) + "\n")
         recorder = Recorder(
             folder / SNAPSHOTS, validation, prepared.val_data, count=config.snapshots
@@ -241,32 +214,68 @@ def fit(
         if trackers is not None:
             recorder.listeners.append(trackers.show)
             validation.analysis_listeners.append(trackers.show_analysis)
+            told = settings | facts | {"best": str((folder / BEST_ARTIFACT).absolute())}
+            following = trackers.following(log, folder, told, lambda: stop.interrupted)
     with (
         quiet_lightning(),
         closing(samples),
         stop.listening(),
         explained_errors(),
         deterministic_operations(config.deterministic),
-        nullcontext()
-        if trackers is None
-        else trackers.following(
-            log,
-            folder,
-            recipe_to_dict(recipe) | facts | {"best": str((folder / BEST_ARTIFACT).absolute())},
-            lambda: stop.interrupted,
-        ),
+        following,
     ):
         trainer = lightning_trainer(processes, device, callbacks)
         trainer.fit(
             module,
             training_loader(samples, batches, config),
-            ckpt_path=str(folder / LAST_CHECKPOINT) if resumed is not None else None,
+            ckpt_path=None if steps_done is None else str(folder / LAST_CHECKPOINT),
         )
     if processes.is_first:
         draw_curves(log.rows, folder / CURVES)
-        record = read_run(folder)
-        timeline = None
-        if validation.best is not None:
-            timeline = best_timeline(record, device=str(device), repeats=_TIMELINE_REPEATS)
-        write_report(record, timeline=timeline)
+        _write_page(folder, device, has_model=validation.best is not None)
     return Run(folder, validation.best, stop.interrupted)
+
+
+def _module(prepared: Prepared, processes: Processes, batches: ShuffledBatches) -> YolactModule:
+    """What learns, and what tells ``batches`` when the run nears its end."""
+    config, network = prepared.recipe.training, prepared.network
+    if config.sync_batch_norm and processes.count > 1 and not config.freeze_batch_norm:
+        network = convert_sync_batchnorm(network)
+    schedule = Schedule.from_config(config, batches.batches_per_epoch)
+    module = YolactModule(network, prepared.metadata, config, schedule)
+    batches.is_closing = lambda number: schedule.is_closing(number, module.seconds)
+    return module
+
+
+def _validation(
+    prepared: Prepared, processes: Processes, module: YolactModule, log: MetricsLog
+) -> Validation:
+    """Measures the weights to keep, all processes together, and writes where the best AP comes from."""
+    config = prepared.recipe.training
+
+    def validate() -> CocoEvaluator:
+        take_from_first(module.kept.buffers())
+        return evaluate_model(
+            Predictor(TorchRuntime(module.kept, module.device), prepared.metadata),
+            prepared.recipe.detection,
+            prepared.val_data,
+            batch_size=max(config.batch_size // (processes.count * config.accumulate), 1),
+            sharing=Sharing(processes.rank, processes.count, gathered),
+        )
+
+    validation = Validation(validate, prepared.folder, log, patience=config.early_stop)
+
+    def keep_analysis(step: int, analysis: Analysis) -> None:
+        assert validation.evaluator is not None
+        write_analysis(prepared.folder, step, analysis, validation.evaluator, prepared.val_data)
+
+    validation.analysis_listeners.append(keep_analysis)
+    return validation
+
+
+def _write_page(folder: Path, device: torch.device, *, has_model: bool) -> None:
+    record = read_run(folder)
+    timeline = None
+    if has_model:
+        timeline = best_timeline(record, device=str(device), repeats=_TIMELINE_REPEATS)
+    write_report(record, timeline=timeline)

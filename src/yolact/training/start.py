@@ -1,5 +1,6 @@
 """What a run begins with: random weights, ImageNet's in the backbone, or another model's."""
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def first_weights(
     *,
     given: GivenWeights | None = None,
     imagenet: bool = False,
-    backbone_file: Path | None = None,
+    backbone_file: str | os.PathLike[str] | None = None,
 ) -> Start:
     """Build a network and fill it from the one source that is named, or draw every weight.
 
@@ -102,7 +103,9 @@ def first_weights(
         random, record = _take_over(network, given, config.class_names)
         return Start(network, frozenset(random), record)
     if backbone_file is not None:
-        missing = load_backbone(network, read_backbone_weights(backbone_file), str(backbone_file))
+        missing = load_backbone(
+            network, read_backbone_weights(Path(backbone_file)), str(backbone_file)
+        )
         _say(f"starting with the backbone in {backbone_file}")
         if missing:
             _say(f"not in {backbone_file}, and initialised anew: {', '.join(missing)}")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from damage import with_wrong_bytes
 from yolact.artifacts import artifact
 from yolact.artifacts.artifact import (
     load_weights,
@@ -201,10 +202,7 @@ def test_damaged_files_raise_only_checkpoint_errors(path):
     rng = np.random.default_rng(0)
     whole = path.read_bytes()
     for _ in range(300):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), 3):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
+        path.write_bytes(with_wrong_bytes(whole, rng, 3))
         try:
             read_artifact(path)
         except CheckpointError as error:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from damage import with_wrong_bytes
 from yolact.artifacts.original_weights import read_original_state, rename_original_weights
 from yolact.errors import CheckpointError
 
@@ -172,10 +173,7 @@ def test_damaged_files_raise_only_checkpoint_errors(path, zipped):
     torch.save(state(), path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
     for _ in range(200):
-        damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole), 4):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
+        path.write_bytes(with_wrong_bytes(whole, rng, 4))
         try:
             read_original(path)
         except CheckpointError as error:

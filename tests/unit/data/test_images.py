@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from damage import with_wrong_bytes
 from yolact.data.images import image_sizes, list_images, read_image, to_rgb
 from yolact.errors import ImageError
 
@@ -225,9 +226,7 @@ def test_damaged_files_raise_only_image_errors(tmp_path, read):
     for suffix in (".png", ".jpg", ".tif", ".webp", ".gif", ".ppm"):
         whole = save(noise, tmp_path / f"a{suffix}", exif=exif(6)).read_bytes()
         for _ in range(40):
-            damaged = bytearray(whole)
-            for place in rng.integers(0, min(len(whole), 300), 3):
-                damaged[place] = rng.integers(256)
+            damaged = with_wrong_bytes(whole, rng, 3, among=min(len(whole), 300))
             path.write_bytes(damaged[: rng.integers(len(whole) // 2, len(whole) + 1)])
             try:
                 read(path)

@@ -13,6 +13,7 @@ from yolact.losses.criterion import YolactCriterion
 from yolact.training.loader import training_samples
 from yolact.training.prepare import prepare
 from yolact.training.processes import Processes
+from yolact.training.request import Request
 
 
 @settings(deadline=None, max_examples=25)
@@ -29,15 +30,19 @@ def test_a_training_begins(document, recipe, letterbox, epoch):
         prepared = prepare(
             Processes(),
             torch.device("cpu"),
-            data=data,
-            out=Path(folder) / "run",
-            size="64x96",
-            letterbox=letterbox,
-            recipe=recipe,
-            copy_paste=0.5,
-            mosaic=0.5,
-            freeze_batch_norm=True,
-            cache_images=False,
+            Request(
+                data=data,
+                out=Path(folder) / "run",
+                size="64x96",
+                letterbox=letterbox,
+                settings={
+                    "recipe": recipe,
+                    "copy_paste": 0.5,
+                    "mosaic": 0.5,
+                    "freeze_batch_norm": True,
+                    "cache_images": False,
+                },
+            ),
         )
         samples = training_samples(prepared.recipe, prepared.train_data)
         batch = collate([samples[SampleIndex(epoch, i, False)] for i in range(len(samples))])

@@ -392,6 +392,16 @@ BAD = {
 }  # fmt: skip
 
 
+def assert_mended(examination, out, sentence):
+    """The copy has no errors; one of its changes is told so, or there are none."""
+    changes = mend(examination, out)
+    if sentence is None:
+        assert changes == []
+    else:
+        assert any(sentence in change.text for change in changes), changes
+    assert check(out).count("error") == 0
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_bad_labels_are_found_and_mended(tmp_path, case):
     mutate, code, file, annotation, sentence, mended = BAD[case]
@@ -403,12 +413,7 @@ def test_bad_labels_are_found_and_mended(tmp_path, case):
         (one_file, index) == (file, annotation) and sentence in text
         for _, one_file, index, text in findings
     ), findings
-    changes = mend(examination, tmp_path / "out")
-    if mended is None:
-        assert changes == []
-    else:
-        assert any(mended in change.text for change in changes), changes
-    assert check(tmp_path / "out").count("error") == 0
+    assert_mended(examination, tmp_path / "out", mended)
     for split in ("train", "val"):
         load_split(tmp_path / "out", split)  # training takes it
 
@@ -451,12 +456,7 @@ def test_bad_pictures_are_found_and_mended(tmp_path, others, code, file, sentenc
     examination = check(write(tmp_path / "data", good(), **others))
     findings = told(examination, code)
     assert [(one, sentence in text) for _, one, _, text in findings] == [(file, True)], findings
-    changes = mend(examination, tmp_path / "out")
-    if mended is None:
-        assert changes == []
-    else:
-        assert any(mended in change.text for change in changes), changes
-    assert check(tmp_path / "out").count("error") == 0
+    assert_mended(examination, tmp_path / "out", mended)
 
 
 def test_what_is_never_found_without_decoding(tmp_path):
