@@ -140,8 +140,12 @@ class Predictor:
         """What the network says of inputs (B, 3, H, W) on its device, and what that amounts to."""
         with torch.inference_mode():
             predictions = self.runtime.run(images)
-            found = postprocess(predictions, self.anchors, detection, self.runtime.mask_scorer)
+            found = self.postprocess(predictions, detection)
         return predictions, found
+
+    def postprocess(self, predictions: Predictions, detection: DetectionConfig) -> list[Detections]:
+        """What raw predictions of a batch amount to, in the frame of the network's input."""
+        return postprocess(predictions, self.anchors, detection, self.runtime.mask_scorer)
 
     def finish(self, detections: Detections, picture: NDArray[np.uint8]) -> Result:
         """What was found in the network's input, in pixels of the picture that it shows."""
