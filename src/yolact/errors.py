@@ -4,8 +4,12 @@ YolactError
 ├── UsageError        a setting that does not exist or contradicts another one
 ├── DataError         a data set that lies, or that cannot be found
 ├── ImageError        a picture that cannot be read
-└── CheckpointError   weights that are missing, broken, or belong to another model
+├── CheckpointError   weights that are missing, broken, or belong to another model
+└── ExportError       an exported file that does not answer like its model
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class YolactError(Exception):
@@ -36,3 +40,27 @@ class CheckpointError(YolactError):
     """Weights are missing, broken, or do not fit the model."""
 
     exit_code = 3
+
+
+class ExportError(YolactError):
+    """An exported file does not answer like the model it was made from."""
+
+    def __init__(self, message: str, parity: object = None) -> None:
+        """Keep what the check found, a :class:`yolact.export.parity.Parity`, for those who show it."""
+        super().__init__(message)
+        self.parity = parity
+
+
+@contextmanager
+def installed_with(extra: str) -> Iterator[None]:
+    """Within it optional libraries are imported.
+
+    Raises:
+        UsageError: If one is missing; the message says how to install it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f'{error.name or "a library"} is not installed: pip install "yolact[{extra}]".'
+        ) from error

@@ -23,17 +23,29 @@ class CroppedMask(NamedTuple):
     """(height, width) of the crop."""
 
 
+def trim_mask(mask: CroppedMask) -> CroppedMask:
+    """Drop the empty rows and columns around a mask."""
+    rows = np.flatnonzero(mask.bitmap.any(axis=1))
+    if not len(rows):
+        return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
+    columns = np.flatnonzero(mask.bitmap.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    # A copy: a view would keep the larger bitmap alive.
+    window = mask.bitmap[y : rows[-1] + 1, x : columns[-1] + 1].copy()
+    return CroppedMask(mask.x + x, mask.y + y, window)
+
+
 def assemble_masks(prototypes: Tensor, coefficients: Tensor) -> Tensor:
     """Combine prototypes into one mask per instance (YOLACT paper, "Mask Assembly").
 
     Args:
-        prototypes: (k, h, w), non-negative in the published models.
-        coefficients: (N, k) in [-1, 1].
+        prototypes: (…, k, h, w), non-negative in the published models.
+        coefficients: (…, N, k) in [-1, 1].
 
     Returns:
-        (N, h, w) probabilities: the sigmoid of the linear combination.
+        (…, N, h, w) probabilities: the sigmoid of the linear combination.
     """
-    return torch.sigmoid(torch.einsum("nk,khw->nhw", coefficients, prototypes))
+    return torch.sigmoid(torch.einsum("...nk,...khw->...nhw", coefficients, prototypes))
 
 
 def crop_bounds(boxes: Tensor, height: int, width: int, padding: float = 1.0) -> Tensor:
