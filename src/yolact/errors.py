@@ -7,6 +7,9 @@ YolactError
 └── CheckpointError   weights that are missing, broken, or belong to another model
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class YolactError(Exception):
     """Base of all errors raised on purpose: the work failed. Its text is one sentence for users."""
@@ -36,3 +39,18 @@ class CheckpointError(YolactError):
     """Weights are missing, broken, or do not fit the model."""
 
     exit_code = 3
+
+
+@contextmanager
+def installed_with(extra: str) -> Iterator[None]:
+    """Within it optional libraries are imported.
+
+    Raises:
+        UsageError: If one is missing; the message says how to install it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f'{error.name or "a library"} is not installed: pip install "yolact[{extra}]".'
+        ) from error

@@ -20,7 +20,13 @@ from PIL import Image
 from yolact import files
 from yolact.errors import UsageError
 from yolact.ops.boxes import WHOLE_INPUT, Region
-from yolact.ops.masks import CroppedMask, assemble_masks, binarize_in_image, confine_masks
+from yolact.ops.masks import (
+    CroppedMask,
+    assemble_masks,
+    binarize_in_image,
+    confine_masks,
+    trim_mask,
+)
 from yolact.ops.rle import RLE, crop_to_rle
 from yolact.structures import Detections
 from yolact.visualization.draw import draw_instances
@@ -87,7 +93,7 @@ class Masks:
         masks = cls.__new__(cls)
         masks._image_size = image_size
         masks._region = WHOLE_INPUT
-        masks._crops = [_trim(crop) for crop in crops]
+        masks._crops = [trim_mask(crop) for crop in crops]
         masks._detections = None
         return masks
 
@@ -168,7 +174,7 @@ class Masks:
                 soft, reach = confine_masks(soft, some.boxes, some.crop, some.crop_margin)
             crops = binarize_in_image(soft, reach, self._image_size, region=self._region)
             for index, crop in zip(chunk, crops, strict=True):
-                self._crops[index] = _trim(crop)
+                self._crops[index] = trim_mask(crop)
         if None not in self._crops:
             self._detections = None
 
@@ -405,18 +411,6 @@ def _take(detections: Detections, indices: Sequence[int] | NDArray[np.int64]) ->
         coefficients=detections.coefficients[chosen],
         mask_scores=None if detections.mask_scores is None else detections.mask_scores[chosen],
     )
-
-
-def _trim(mask: CroppedMask) -> CroppedMask:
-    """Drop the empty rows and columns around a mask."""
-    rows = np.flatnonzero(mask.bitmap.any(axis=1))
-    if not len(rows):
-        return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
-    columns = np.flatnonzero(mask.bitmap.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    # A copy: a view would keep the larger bitmap alive.
-    window = mask.bitmap[y : rows[-1] + 1, x : columns[-1] + 1].copy()
-    return CroppedMask(mask.x + x, mask.y + y, window)
 
 
 def _paste(mask: CroppedMask, bitmap: NDArray[np.bool_]) -> None:

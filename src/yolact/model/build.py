@@ -63,6 +63,7 @@ def build_yolact(config: ModelConfig, *, pretrained_backbone: bool = False) -> Y
         ),
         semantic_head=nn.Conv2d(config.fpn_channels, config.num_classes, 1),
         anchors=build_anchors(config),
+        image_size=config.image_size,
         mask_scorer=MaskScorer(config.num_classes) if config.mask_rescoring else None,
     )
     for name, part in model.named_children():

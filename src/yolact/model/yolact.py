@@ -18,6 +18,8 @@ class Yolact(nn.Module):
     mask_scorer: MaskScorer | None
     """Of YOLACT++. It judges finished masks, so ``forward`` has no use for it; loss and
     post-processing take it as a function."""
+    image_size: tuple[int, int]
+    """(height, width) of the input that the anchors are made for."""
 
     def __init__(
         self,
@@ -27,6 +29,7 @@ class Yolact(nn.Module):
         head: PredictionHead,
         semantic_head: nn.Conv2d,
         anchors: Tensor,
+        image_size: tuple[int, int],
         mask_scorer: MaskScorer | None = None,
     ) -> None:
         """Take finished parts; ``model.build`` makes them from a configuration."""
@@ -37,6 +40,7 @@ class Yolact(nn.Module):
         self.head = head
         self.semantic_head = semantic_head
         self.mask_scorer = mask_scorer
+        self.image_size = image_size
         self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, images: Tensor, *, with_semantics: bool = False) -> Predictions:

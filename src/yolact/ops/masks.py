@@ -23,6 +23,18 @@ class CroppedMask(NamedTuple):
     """(height, width) of the crop."""
 
 
+def trim_mask(mask: CroppedMask) -> CroppedMask:
+    """Drop the empty rows and columns around a mask."""
+    rows = np.flatnonzero(mask.bitmap.any(axis=1))
+    if not len(rows):
+        return CroppedMask(0, 0, np.zeros((0, 0), dtype=np.bool_))
+    columns = np.flatnonzero(mask.bitmap.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    # A copy: a view would keep the larger bitmap alive.
+    window = mask.bitmap[y : rows[-1] + 1, x : columns[-1] + 1].copy()
+    return CroppedMask(mask.x + x, mask.y + y, window)
+
+
 def assemble_masks(prototypes: Tensor, coefficients: Tensor) -> Tensor:
     """Combine prototypes into one mask per instance (YOLACT paper, "Mask Assembly").
 

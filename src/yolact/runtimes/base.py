@@ -1,16 +1,19 @@
 """What a runtime is: normalised images in, raw predictions out. Pre- and post-processing are everyone's."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from yolact.config.runtime import Precision as Precision
+from yolact.config.runtime import RuntimeName as RuntimeName
+from yolact.errors import UsageError
 from yolact.structures import Predictions
 
-Precision = Literal["float32", "bf16", "fp16", "int8"]
-"""Of the network's arithmetic. What goes in and what comes out is float32 all the same."""
-RuntimeName = Literal["reference", "torch", "onnxruntime", "openvino", "tensorrt"]
+RAW_INPUT = "images"
+RAW_OUTPUTS = ("box_offsets", "class_logits", "coefficients", "prototypes")
+"""What a graph of the network alone calls its tensors; those of :class:`Predictions`."""
 
 
 class Runtime(Protocol):
@@ -45,3 +48,16 @@ class Runtime(Protocol):
         Raises:
             UsageError: If the shape is another one.
         """
+
+
+def check_images(images: Tensor, image_size: tuple[int, int]) -> None:
+    """Make sure that a network for ``image_size`` (height, width) can take these images.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    if images.ndim != 4 or images.shape[1:] != (3, *image_size) or not len(images):
+        raise UsageError(
+            f"the network takes batches of 3x{image_size[0]}x{image_size[1]} (channels, height, "
+            f"width), not {'x'.join(map(str, images.shape))}."
+        )

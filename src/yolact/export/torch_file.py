@@ -1,0 +1,35 @@
+"""Networks as programs of torch.export: ``.pt2`` files, which run without this package."""
+
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from yolact.artifacts.record import PROPERTIES, ExportRecord
+from yolact.export.graph import RawGraph
+from yolact.files import replacing
+from yolact.model.yolact import Yolact
+
+
+def raw_program(network: Yolact, image_size: tuple[int, int]) -> ExportedProgram:
+    """The network alone, with any batch; see :func:`yolact.export.onnx_file.raw_onnx`."""
+    example = torch.zeros(2, 3, *image_size)  # a batch of one would be taken for all there is
+    return torch.export.export(
+        RawGraph(network),
+        (example,),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        strict=False,
+    )
+
+
+def write_program(program: ExportedProgram, record: ExportRecord, path: Path) -> None:
+    """Write one file with everything in it, whole."""
+    with replacing(path) as temporary:
+        torch.export.save(program, temporary, extra_files=record.to_properties())
+
+
+def read_program(path: Path) -> tuple[ExportedProgram, dict[str, str]]:
+    """What :func:`write_program` wrote: the program, and the named texts of its record."""
+    properties = dict.fromkeys(PROPERTIES, "")
+    program = torch.export.load(path, extra_files=properties)
+    return program, {name: text for name, text in properties.items() if text}
