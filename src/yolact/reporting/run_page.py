@@ -10,7 +10,8 @@ from yolact.artifacts.run_directory import REPORT
 from yolact.data.coco import SIZES
 from yolact.evaluation.analysis import ALL_CLASSES, confusion_names
 from yolact.inference.load import load
-from yolact.inference.timing import Stage, Timeline, measure
+from yolact.inference.timing.timed_predictor import measure
+from yolact.inference.timing.timeline import Stage, Timeline
 from yolact.reporting.charts import (
     CHART_SCRIPTS,
     NUM_COLOURS,
