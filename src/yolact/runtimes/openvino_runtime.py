@@ -115,5 +115,29 @@ def read_openvino(source: bytes | str) -> Any:
     """
     with installed_with("openvino"):
         import openvino
+        from openvino.frontend.onnx import ConversionExtension
 
-    return openvino.Core().read_model(source)
+    core = openvino.Core()
+    core.add_extension(ConversionExtension("DeformConv", _deformable))
+    return core.read_model(source)
+
+
+def _deformable(node: Any) -> Any:
+    """OpenVINO has deformable convolutions (spec 1.5) but reads none from ONNX by itself."""
+    from openvino import opset8
+
+    images, weights, offsets, bias, modulation = map(node.get_input, range(5))
+    pads = node.get_attribute("pads")
+    convolved = opset8.deformable_convolution(
+        images,
+        offsets,
+        weights,
+        node.get_attribute("strides"),
+        pads[:2],
+        pads[2:],
+        node.get_attribute("dilations"),
+        mask=modulation,
+        bilinear_interpolation_pad=True,
+    )
+    shape = np.array([1, -1, 1, 1])
+    return opset8.add(convolved, opset8.reshape(bias, shape, special_zero=False)).outputs()
