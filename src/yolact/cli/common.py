@@ -13,10 +13,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from yolact.config.detection import Crop, Nms
+from yolact.config.runtime import Precision, RuntimeName
 
 if TYPE_CHECKING:
     from yolact.data.coco import CocoInstances
     from yolact.evaluation.coco import AveragePrecision, Metrics
+    from yolact.inference.predictor import Predictor
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_use(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
-    """``--weights``, ``--batch`` and ``--device``: how a loaded MODEL is used."""
+    """``--weights``, ``--batch``, ``--device``, ``--runtime``, ``--precision``: how a MODEL is used."""
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
     )
@@ -47,6 +49,36 @@ def add_model_use(parser: argparse.ArgumentParser, *, batch: bool = True) -> Non
             help="pictures at a time (default: %(default)s)",
         )
     add_device(parser)
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", *get_args(RuntimeName)),
+        default="auto",
+        help="what runs the network; auto: torch, or what an exported file is for",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", *get_args(Precision)),
+        default="auto",
+        help="of the network's arithmetic; auto: float32, or what an exported file was quantised to",
+    )
+
+
+def load_model(model: str, arguments: argparse.Namespace) -> "Predictor":
+    """The MODEL of a command, with the options of :func:`add_model_use`.
+
+    Raises:
+        CheckpointError: As :func:`yolact.inference.load.load`.
+        UsageError: Likewise.
+    """
+    from yolact.inference.load import load
+
+    return load(
+        model,
+        weights=arguments.weights,
+        device=arguments.device,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
+    )
 
 
 def add_detection(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from yolact.cli.common import (
     add_split_files,
     answer,
     answer_json,
+    load_model,
     load_split,
     metrics_table,
     progress_bar,
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL DATA",
         nargs="*",
         type=Path,
-        help="run directory, .safetensors or .pth file, or model name, then the data set; "
+        help="run directory, model file or model name, then the data set; "
         "with --predictions the data set alone",
     )
     parser.add_argument("--split", default="val", help="default: %(default)s")
@@ -116,9 +117,8 @@ def _evaluate_model(
 ) -> tuple["Metrics", dict[str, Any]]:
     from yolact.evaluation.memory import peak_memory_mib
     from yolact.inference.evaluate import evaluate_model
-    from yolact.inference.load import load
 
-    model = load(name, weights=arguments.weights, device=arguments.device)
+    model = load_model(name, arguments)
     detection = model.detection(**given_options(vars(arguments)))
     started = time.monotonic()
     with (

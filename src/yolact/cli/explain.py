@@ -3,14 +3,19 @@
 import argparse
 from pathlib import Path
 
-from yolact.cli.common import add_detection, add_json, add_model_use, answer, answer_json
+from yolact.cli.common import (
+    add_detection,
+    add_json,
+    add_model_use,
+    answer,
+    answer_json,
+    load_model,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="run directory, .safetensors or .pth file, or model name"
-    )
+    parser.add_argument("model", metavar="MODEL", help="run directory, model file or model name")
     parser.add_argument("image", metavar="IMAGE", help="picture or URL")
     parser.add_argument(
         "--out",
@@ -31,7 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     from yolact.config.detection import given_options
     from yolact.errors import UsageError
     from yolact.inference.explanation import explain
-    from yolact.inference.load import load
     from yolact.reporting.explain_page import write_explanation
     from yolact.reporting.explain_picture import draw_explanation
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path(f"{Path(name).stem}-explained.html")
     if out.suffix not in (".html", ".png"):
         raise UsageError(f"--out is a page (.html) or a picture (.png), not {out}.")
-    model = load(arguments.model, weights=arguments.weights, device=arguments.device)
+    model = load_model(arguments.model, arguments)
     explanation = explain(
         model, arguments.image, score=arguments.score, **given_options(vars(arguments))
     )

@@ -9,6 +9,7 @@ from yolact.cli.common import (
     add_model_use,
     answer,
     answer_json,
+    load_model,
     progress_bar,
     say,
 )
@@ -16,9 +17,7 @@ from yolact.cli.common import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="run directory, .safetensors or .pth file, or model name"
-    )
+    parser.add_argument("model", metavar="MODEL", help="run directory, model file or model name")
     parser.add_argument(
         "sources", metavar="SOURCE", nargs="+", help="picture, folder, pattern or URL"
     )
@@ -43,7 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict; a picture that cannot be read is reported and skipped, and the exit code is 1."""
     from yolact.config.detection import given_options
     from yolact.errors import ImageError, UsageError
-    from yolact.inference.load import load
     from yolact.inference.predictor import predict_files
     from yolact.inference.sinks import ResultWriter
     from yolact.inference.sources import expand_sources
@@ -51,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch < 1:
         raise UsageError(f"--batch must be at least 1, not {arguments.batch}.")
     paths = expand_sources(arguments.sources)
-    model = load(arguments.model, weights=arguments.weights, device=arguments.device)
+    model = load_model(arguments.model, arguments)
     formats = [name for name in arguments.save.split(",") if name]
     writer = ResultWriter(arguments.out, formats, model.metadata.category_ids)
     summaries, failures = [], []

@@ -1,9 +1,7 @@
 """``load``: from whatever names a model to an object that predicts."""
 
 import os
-import sys
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +13,13 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.registry import PUBLISHED
 from yolact.artifacts.run_directory import BEST_ARTIFACT
 from yolact.config.presets import PRESETS, preset
+from yolact.config.runtime import PrecisionChoice, RuntimeChoice
 from yolact.errors import CheckpointError, UsageError
-from yolact.inference.optimize import runtime_for
+from yolact.inference.optimize import runtime_for, say
 from yolact.inference.predictor import Predictor
+from yolact.inference.reference import ReferencePredictor
 from yolact.model.build import build_yolact
-from yolact.runtimes.base import Precision, RuntimeName
+from yolact.model.yolact import Yolact
 from yolact.runtimes.choose import open_file, runtime_of_file
 from yolact.runtimes.graph_file import SUFFIXES, read_graph_record
 from yolact.runtimes.onnx_runtime import runs_on_cuda
@@ -32,8 +32,8 @@ def load(
     *,
     weights: str | os.PathLike[str] | None = None,
     device: str = "auto",
-    runtime: RuntimeName | Literal["auto"] = "auto",
-    precision: Precision | Literal["auto"] = "auto",
+    runtime: RuntimeChoice = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> Predictor:
     """Load a model to predict with.
 
@@ -64,15 +64,15 @@ def load(
     target = choose_device(device, runtime)
     tensors, metadata = read_model(model, weights=weights)
     network = network_from(metadata.model, tensors, str(model if weights is None else weights))
-    return Predictor(runtime_for(network, metadata, runtime, target, precision), metadata)
+    return _predictor(network, metadata, runtime, target, precision)
 
 
 def untrained(
     name: str,
     *,
     device: str = "auto",
-    runtime: RuntimeName | Literal["auto"] = "auto",
-    precision: Precision | Literal["auto"] = "auto",
+    runtime: RuntimeChoice = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> Predictor:
     """The model called ``name`` with random weights, the same each time: to time, not to predict.
 
@@ -84,7 +84,22 @@ def untrained(
         torch.default_generator.manual_seed(0)
         network = build_yolact(recipe.model).eval()
     metadata = ArtifactMetadata(recipe.model, recipe.detection)
-    return Predictor(runtime_for(network, metadata, runtime, target, precision), metadata)
+    return _predictor(network, metadata, runtime, target, precision)
+
+
+def _predictor(
+    network: Yolact,
+    metadata: ArtifactMetadata,
+    runtime: RuntimeChoice,
+    device: torch.device,
+    precision: PrecisionChoice,
+) -> Predictor:
+    if runtime != "reference":
+        made = runtime_for(network, metadata, runtime, device, precision)
+        return Predictor(made, metadata)
+    if precision not in ("auto", "float32"):
+        raise UsageError("the runtime reference computes in float32 only.")
+    return ReferencePredictor(network, device, metadata)
 
 
 def read_model(
@@ -104,7 +119,7 @@ def read_model(
         raise CheckpointError(
             f"{path} is an exported network, no set of weights: give the model it was made from."
         )
-    return read_original(path, model=name, say=_say)
+    return read_original(path, model=name, say=say)
 
 
 def read_record(path: Path) -> ArtifactMetadata:
@@ -116,7 +131,7 @@ def read_record(path: Path) -> ArtifactMetadata:
     """
     if path.suffix in SUFFIXES:
         return read_graph_record(path).metadata
-    return read_metadata(path) if path.suffix == _ARTIFACT else read_original(path, say=_say)[1]
+    return read_metadata(path) if path.suffix == _ARTIFACT else read_original(path, say=say)[1]
 
 
 def model_file(model: str | os.PathLike[str]) -> Path | None:
@@ -142,9 +157,7 @@ def _best_artifact(run: Path) -> Path:
     return run / BEST_ARTIFACT
 
 
-def choose_device(
-    name: str, runtime: RuntimeName | Literal["auto"] = "torch"
-) -> torch.device:
+def choose_device(name: str, runtime: RuntimeChoice = "torch") -> torch.device:
     """The device called ``name``; ``auto`` takes the fastest that the runtime can use.
 
     Raises:
@@ -166,7 +179,7 @@ def choose_device(
 
 def _published_weights(name: str) -> Path:
     if name in PUBLISHED:
-        return fetch_weights(PUBLISHED[name], _say)
+        return fetch_weights(PUBLISHED[name], say)
     if name in PRESETS:
         raise CheckpointError(
             f"{name} needs weights: give a file trained with it; none are published."
@@ -175,7 +188,3 @@ def _published_weights(name: str) -> Path:
         f"there is no model {name}: neither a run directory, nor a .safetensors, .pth, .onnx, .xml or .pt2 file, nor "
         f"one of {', '.join(PRESETS)}."
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")

@@ -1,21 +1,19 @@
 """What a runtime is: normalised images in, raw predictions out. Pre- and post-processing are everyone's."""
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from yolact.config.runtime import Precision as Precision
+from yolact.config.runtime import RuntimeName as RuntimeName
 from yolact.errors import UsageError
 from yolact.structures import Predictions
 
 RAW_INPUT = "images"
 RAW_OUTPUTS = ("box_offsets", "class_logits", "coefficients", "prototypes")
 """What a graph of the network alone calls its tensors; those of :class:`Predictions`."""
-
-Precision = Literal["float32", "bf16", "fp16", "int8"]
-"""Of the network's arithmetic. What goes in and what comes out is float32 all the same."""
-RuntimeName = Literal["reference", "torch", "onnxruntime", "openvino", "tensorrt"]
 
 
 class Runtime(Protocol):

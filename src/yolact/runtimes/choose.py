@@ -1,15 +1,16 @@
 """From the name of a runtime and a network's graph to what runs it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.record import ExportRecord
+from yolact.config.runtime import Precision, PrecisionChoice, RuntimeChoice, RuntimeName
 from yolact.errors import CheckpointError, UsageError
 from yolact.model.mask_scorer import MaskScorer
-from yolact.runtimes.base import Precision, Runtime, RuntimeName
+from yolact.runtimes.base import Runtime
 from yolact.runtimes.graph_file import ONNX, OPENVINO, PROGRAM, read_graph
 from yolact.runtimes.onnx_runtime import OnnxRuntime
 from yolact.runtimes.openvino_runtime import OpenVinoRuntime, read_openvino
@@ -24,7 +25,7 @@ _RUN_BY: dict[str, tuple[RuntimeName, ...]] = {
 """Who can run which files; the first does unless another is asked for."""
 
 
-def runtime_of_file(path: Path, asked: RuntimeName | Literal["auto"] = "auto") -> RuntimeName:
+def runtime_of_file(path: Path, asked: RuntimeChoice = "auto") -> RuntimeName:
     """What runs an exported file: by ``auto`` the runtime that its format belongs to.
 
     Raises:
@@ -44,7 +45,7 @@ def open_file(
     path: Path,
     name: RuntimeName,
     device: torch.device,
-    precision: Precision | Literal["auto"] = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> tuple[Runtime, ArtifactMetadata]:
     """What runs an exported file, raw or final, and the record of its model.
 
@@ -67,7 +68,7 @@ def open_graph(
     model: Any,
     record: ExportRecord,
     device: torch.device,
-    precision: Precision | Literal["auto"] = "auto",
+    precision: PrecisionChoice = "auto",
 ) -> Runtime:
     """What runs a raw graph.
 
@@ -114,11 +115,9 @@ def open_graph(
     )
 
 
-def _precision(
-    name: RuntimeName, record: ExportRecord, asked: Precision | Literal["auto"]
-) -> Precision:
+def _precision(name: RuntimeName, record: ExportRecord, asked: PrecisionChoice) -> Precision:
     """What is asked for, if it can be had."""
-    if asked in ("auto", record.precision):
+    if asked == "auto" or asked == record.precision:
         return record.precision
     if asked == "int8":
         raise UsageError(

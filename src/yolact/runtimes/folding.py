@@ -37,7 +37,9 @@ def folded_copy(network: Yolact) -> Yolact:
 
 def has_batch_norms(network: nn.Module) -> bool:
     """Whether any are left but those that each level has of its own."""
-    own = {id(m) for level in network.modules() if isinstance(level, LevelConv) for m in level.norms}
+    own = {
+        id(m) for level in network.modules() if isinstance(level, LevelConv) for m in level.norms
+    }
     return any(isinstance(m, nn.BatchNorm2d) and id(m) not in own for m in network.modules())
 
 

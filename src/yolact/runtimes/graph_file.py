@@ -70,7 +70,9 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # each library has its own
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path} is not a readable {path.suffix} file: {reason[-1]}") from error
+        raise CheckpointError(
+            f"{path} is not a readable {path.suffix} file: {reason[-1]}"
+        ) from error
 
 
 def _read_onnx(path: Path) -> tuple[Any, dict[str, str]]:

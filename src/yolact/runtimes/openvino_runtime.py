@@ -97,9 +97,7 @@ class OpenVinoRuntime:
                 )
         return Predictions(**{name: torch.from_numpy(array) for name, array in found.items()})
 
-    def _run_one(
-        self, image: NDArray[np.float32], outputs: dict[str, NDArray[np.float32]]
-    ) -> None:
+    def _run_one(self, image: NDArray[np.float32], outputs: dict[str, NDArray[np.float32]]) -> None:
         import openvino
 
         self._request.set_tensor(RAW_INPUT, openvino.Tensor(image, shared_memory=True))

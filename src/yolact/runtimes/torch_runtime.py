@@ -77,9 +77,7 @@ class TorchRuntime:
         """See :class:`yolact.runtimes.base.Runtime`."""
         check_images(images, self.network.image_size)
         with torch.inference_mode(), self._autocast():
-            found: Predictions = self._forward(
-                images.contiguous(memory_format=torch.channels_last)
-            )
+            found: Predictions = self._forward(images.contiguous(memory_format=torch.channels_last))
         if not self.compiled and self._dtype is None:
             return found
         # The next replay of a CUDA graph overwrites what the last one gave.
