@@ -21,9 +21,6 @@ from yolact.ops.masks import assemble_masks, confine_masks, crop_bounds, crop_ma
 from yolact.ops.nms import unsuppressed
 from yolact.processing.preprocess import bar
 
-RAW_INPUT = "images"
-RAW_OUTPUTS = ("box_offsets", "class_logits", "coefficients", "prototypes")
-
 PICTURES, SCORE = FINAL_INPUTS = ("pictures", "score")
 PICTURE_SIZE = "picture_size"
 """(height, width) int64, which goes around the network."""

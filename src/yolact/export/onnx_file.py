@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from yolact.artifacts.record import ExportRecord
-from yolact.export.graph import PICTURE_SIZE, RAW_INPUT, RAW_OUTPUTS
+from yolact.export.graph import PICTURE_SIZE
 from yolact.export.pieces import Piece, network_piece
 from yolact.files import replacing
 from yolact.model.yolact import Yolact
+from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS
 
 if TYPE_CHECKING:
     import onnx

@@ -14,8 +14,6 @@ from yolact.export.graph import (
     FINAL_INPUTS,
     PICTURE_SIZE,
     PICTURES,
-    RAW_INPUT,
-    RAW_OUTPUTS,
     SCORE,
     FinalGraph,
     Finish,
@@ -26,6 +24,7 @@ from yolact.export.graph import (
 from yolact.model.build import build_anchors, prototype_size
 from yolact.model.mask_scorer import MaskScorer
 from yolact.model.yolact import Yolact
+from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS
 
 FREE = ("batch", "height", "width")
 """What dimensions are called that a file leaves open."""
