@@ -120,9 +120,13 @@ class Masks:
             assert crop is not None
         return crop
 
+    def make(self) -> None:
+        """Make all masks now, in the form in which they are kept."""
+        self._make([index for index, crop in enumerate(self._crops) if crop is None])
+
     def crops(self) -> list[CroppedMask]:
         """``crop`` of every object."""
-        self._make([index for index, crop in enumerate(self._crops) if crop is None])
+        self.make()
         return [self.crop(index) for index in range(len(self))]
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "Masks":

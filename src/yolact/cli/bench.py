@@ -47,10 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--runtime",
-        type=_words("auto", *get_args(RuntimeName)),
+        type=_words("auto", "optimized", *get_args(RuntimeName)),
         default=("auto",),
         metavar="A,…",
-        help=f"{', '.join(get_args(RuntimeName))}, or auto (default)",
+        help=f"{', '.join(get_args(RuntimeName))}, optimized (what model.optimize() takes), or auto: "
+        "torch, or what an exported file is for (default)",
     )
     group.add_argument(
         "--precision",

@@ -90,6 +90,9 @@ class FullMasks(Masks):
         """See :class:`yolact.results.Masks`."""
         return trim_mask(CroppedMask(0, 0, self._bitmaps[index]))
 
+    def make(self) -> None:
+        """See :class:`yolact.results.Masks`. They are there."""
+
     def crops(self) -> list[CroppedMask]:
         """See :class:`yolact.results.Masks`."""
         return [self.crop(index) for index in range(len(self))]

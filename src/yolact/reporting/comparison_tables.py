@@ -113,14 +113,18 @@ def _work_rows(columns: Sequence[Column]) -> Rows:
         row("GFLOP", lambda c: None if c.flops is None else f"{c.flops / 1e9:.1f}"),
         row("GFLOP/s", lambda c: _number(c.flops_per_second, "{:,.0f}", 1e-9)),
         row("of the peak", lambda c: _number(c.share_of_peak, "{:.0%}")),
-        row("memory, MiB", lambda c: c.memory and _number(c.memory.model, "{:,.0f}", 2**-20)),
-        row("GPU memory, MiB", lambda c: c.memory and _number(c.memory.gpu, "{:,.0f}", 2**-20)),
+        row("memory, MiB", lambda c: _mib(c.memory.model) if c.memory else None),
+        row("GPU memory, MiB", lambda c: _mib(c.memory.gpu) if c.memory else None),
     ]
     return [row for row in rows if any(row[1:])]
 
 
 def _number(value: float | None, form: str, unit: float = 1.0) -> str | None:
     return None if value is None else form.format(value * unit)
+
+
+def _mib(size: int | None) -> str | None:
+    return _number(size, "{:,.0f}", 2**-20)
 
 
 def _ms(seconds: float) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from yolact.config.runtime import PrecisionChoice, RuntimeChoice
 from yolact.errors import UsageError
@@ -17,7 +18,8 @@ class Choice:
 
     model: str
     """As :func:`yolact.inference.load.load` takes it."""
-    runtime: RuntimeChoice = "auto"
+    runtime: RuntimeChoice | Literal["optimized"] = "auto"
+    """``optimized`` is what :meth:`yolact.inference.predictor.Predictor.optimize` takes."""
     precision: PrecisionChoice = "auto"
     batch_size: int = 1
     weights: Path | None = None
@@ -32,6 +34,11 @@ class Choice:
             CheckpointError: If there is no such model, or its file is broken.
             UsageError: If there is no such device, or the runtime cannot do this.
         """
+        if self.runtime == "optimized":
+            plain = replace(self, runtime="torch", precision="float32").load()
+            return plain.optimize(
+                precision="float32" if self.precision == "auto" else self.precision
+            )
         if self.untrained:
             return untrained(
                 self.model, device=self.device, runtime=self.runtime, precision=self.precision
@@ -78,7 +85,8 @@ def load_all(choices: Iterable[Choice]) -> tuple[list[Loaded], list[str]]:
                 reasons[single] = error
         if single in found:
             runtime = found[single].runtime
-            meant = replace(choice, runtime=runtime.name, precision=runtime.precision)
+            name = "optimized" if choice.runtime == "optimized" else runtime.name
+            meant = replace(choice, runtime=name, precision=runtime.precision)
             loaded.setdefault(meant, found[single])
     if not loaded:
         raise next(iter(reasons.values()))
@@ -92,7 +100,7 @@ def load_all(choices: Iterable[Choice]) -> tuple[list[Loaded], list[str]]:
 
 def combinations(
     models: Sequence[str],
-    runtimes: Sequence[RuntimeChoice],
+    runtimes: Sequence[RuntimeChoice | Literal["optimized"]],
     precisions: Sequence[PrecisionChoice],
     batch_sizes: Sequence[int],
     *,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from yolact import __version__
 from yolact.config.runtime import Precision
 from yolact.inference.timing.clock import Clock
 
@@ -36,7 +35,7 @@ def conditions(device: torch.device) -> dict[str, str]:
     """What a figure depends on beside the model: the device, versions, and the driver of a GPU."""
     found = {
         "device": device_name(device),
-        "yolact": __version__,
+        "yolact": version("yolact"),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
@@ -47,7 +46,7 @@ def conditions(device: torch.device) -> dict[str, str]:
             continue
     if device.type == "cuda":
         found["cuda"] = str(torch.version.cuda)
-        found["cudnn"] = str(torch.backends.cudnn.version())
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
         found["driver"] = _driver()
     return found
 
