@@ -6,7 +6,7 @@ or be replaced by one of another precision.
 """
 
 from copy import deepcopy
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,14 +39,19 @@ class RawGraph(nn.Module):
     def __init__(self, network: Yolact) -> None:
         """Take a copy of ``network``: on the CPU, in evaluation mode, every weight in plain order."""
         super().__init__()
-        plain = deepcopy(network).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        self.network: Yolact = plain.requires_grad_(False)
+        self.network: Yolact = _plain(network)
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) float32 -> the tensors called ``RAW_OUTPUTS``."""
         found = self.network(images)
         return found.box_offsets, found.class_logits, found.coefficients, found.prototypes
+
+
+def _plain(module: nn.Module) -> Any:
+    """A copy on the CPU whose weights lie in memory as their shapes say."""
+    copied: Any = deepcopy(module)
+    return copied.to("cpu", memory_format=torch.contiguous_format).requires_grad_(False)
 
 
 class Preprocess(nn.Module):
@@ -154,8 +159,7 @@ class Finish(nn.Module):
         wanted = torch.zeros(model.num_classes, dtype=torch.bool)
         wanted[list(labels)] = True
         self.register_buffer("wanted", wanted)
-        self.mask_scorer = None if mask_scorer is None else deepcopy(mask_scorer).cpu()
-        self.requires_grad_(False)
+        self.mask_scorer = None if mask_scorer is None else _plain(mask_scorer)
         self.eval()
 
     def forward(

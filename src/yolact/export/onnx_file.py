@@ -1,5 +1,8 @@
 """Networks as ONNX."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +37,18 @@ def raw_onnx(
 
 def piece_onnx(piece: Piece) -> "onnx.ModelProto":
     """One piece of an export as an ONNX model of its own."""
-    program = torch.onnx.export(
-        piece.program(),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(piece.inputs),
-        output_names=list(piece.outputs),
-        verbose=False,
-    )
+    with _quiet("onnx_ir"):
+        program = torch.onnx.export(
+            piece.program(),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(piece.inputs),
+            output_names=list(piece.outputs),
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
+    _make_constants_outputs(model.graph)
     # The exporter's names of free dimensions mean others in another piece.
     del model.graph.value_info[:]
     for value, free in zip(model.graph.input, piece.free, strict=True):
@@ -57,6 +62,29 @@ def _name_free(value: "onnx.ValueInfoProto", names: dict[int, str]) -> None:
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         if dim.dim_param:
             dim.dim_param = names[axis]
+
+
+def _make_constants_outputs(graph: "onnx.GraphProto") -> None:
+    """Let a node give every output: what a constant gives by itself cannot be joined to anything."""
+    from onnx.helper import make_node
+
+    outputs = {value.name for value in graph.output}
+    for constant in graph.initializer:
+        if (name := constant.name) in outputs:
+            constant.name = f"{name}/constant"
+            graph.node.append(make_node("Identity", [constant.name], [name]))
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Keep a library's remarks about its own work from the user."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def join_onnx(

@@ -17,21 +17,19 @@ from yolact.results import Result
 
 LEAST_IOU = 0.99
 """Of a detection's masks; below it a file does not answer like its model."""
+_FEW_PIXELS = 2  # may differ in any mask: of one of 50 pixels a single one is two per cent
 DISPLAY_SCORE = 0.15
 """What scores lower is not compared, unless nothing scores higher."""
 TIE = 1e-3
 """Scores so close to a limit may fall on either side of it."""
 _SAME_BOX = 0.9  # IoU from which two boxes may be of one detection
-_LEAST_DIFFERENCE = 1e-3  # of raw outputs, as a fraction of their largest value
+_MOST_DIFFERENCE = 1e-3  # of raw outputs, as a fraction of their largest value
 
 
 @dataclass(frozen=True)
-class PictureParity:
-    """One picture, seen by the model and by the file."""
+class Agreement:
+    """How far what a file finds is from what its model finds."""
 
-    name: str
-    image_size: tuple[int, int]
-    """(height, width)."""
     expected: int
     """Detections of the model that count."""
     matched: int
@@ -45,11 +43,22 @@ class PictureParity:
     least_iou: float
     """Of the masks of a matched detection; 1 if there is none."""
     mean_iou: float
+    wrong_masks: int
+    """Those of an IoU below ``LEAST_IOU`` that differ in more than a few pixels."""
 
     @property
     def agrees(self) -> bool:
-        """Whether the file answers like the model here."""
-        return not self.unmatched and self.least_iou >= LEAST_IOU
+        """Whether the file answers like the model."""
+        return not self.unmatched and not self.wrong_masks
+
+
+@dataclass(frozen=True)
+class PictureParity(Agreement):
+    """One picture, seen by the model and by the file."""
+
+    name: str
+    image_size: tuple[int, int]
+    """(height, width)."""
 
 
 @dataclass(frozen=True)
@@ -72,38 +81,41 @@ class Parity:
         return str(self.path)
 
     @property
-    def matched(self) -> int:
-        """Detections that both have."""
-        return sum(picture.matched for picture in self.pictures)
-
-    @property
-    def least_iou(self) -> float:
-        """Of all masks."""
-        return min((picture.least_iou for picture in self.pictures), default=1.0)
+    def total(self) -> Agreement:
+        """Of all pictures together."""
+        each = self.pictures
+        matched = sum(one.matched for one in each)
+        return Agreement(
+            expected=sum(one.expected for one in each),
+            matched=matched,
+            unmatched=sum(one.unmatched for one in each),
+            box_difference=max((one.box_difference for one in each), default=0.0),
+            score_difference=max((one.score_difference for one in each), default=0.0),
+            least_iou=min((one.least_iou for one in each), default=1.0),
+            mean_iou=sum(one.mean_iou * one.matched for one in each) / matched if matched else 1.0,
+            wrong_masks=sum(one.wrong_masks for one in each),
+        )
 
     @property
     def agrees(self) -> bool:
         """Whether the file answers like the model in all pictures."""
-        is_close = self.raw_difference is None or self.raw_difference <= _LEAST_DIFFERENCE
-        return is_close and all(picture.agrees for picture in self.pictures)
+        is_close = self.raw_difference is None or self.raw_difference <= _MOST_DIFFERENCE
+        return is_close and self.total.agrees
 
     @property
     def is_vain(self) -> bool:
         """Whether nothing was found that could be compared."""
-        return self.raw_difference is None and not any(
-            picture.expected or picture.unmatched for picture in self.pictures
-        )
+        return self.raw_difference is None and not self.total.expected
 
     def complaint(self) -> str:
         """One sentence that says what is wrong with a file that does not agree."""
-        wrong = [picture for picture in self.pictures if not picture.agrees]
+        wrong, total = [each for each in self.pictures if not each.agrees], self.total
         if not wrong:
             return f"the network in the file gives other numbers: {self.raw_difference:.1g} apart."
-        lost = sum(picture.unmatched for picture in wrong)
         return (
             f"the file does not answer like the model in {len(wrong)} of {len(self.pictures)} "
-            f"pictures: {lost} detections are without partner, and the least IoU of masks is "
-            f"{self.least_iou:.3f}."
+            f"pictures: {total.unmatched} detections are without partner, and "
+            f"{total.wrong_masks} masks have an IoU below {LEAST_IOU}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,11 +123,7 @@ class Parity:
         document = asdict(self)
         document["path"] = str(self.path)
         document["metrics"] = {name: one.to_dict() for name, one in self.metrics.items()}
-        return document | {
-            "agrees": self.agrees,
-            "matched": self.matched,
-            "least_iou": self.least_iou,
-        }
+        return document | {"total": asdict(self.total), "agrees": self.agrees}
 
 
 def level_of(results: Sequence[Result]) -> float:
@@ -150,7 +158,8 @@ def compare(
     alone = [expected.scores[i] for i in range(len(expected)) if i not in ours]
     alone += [found.scores[i] for i in range(len(found)) if i not in theirs]
     failed = [s for s in alone if s >= level and min(abs(s - limit) for limit in limits) > TIE]
-    ious = [mask_iou(expected.masks.crop(a), found.masks.crop(b)) for a, b in counted]
+    overlaps = [_overlap(expected.masks.crop(a), found.masks.crop(b)) for a, b in counted]
+    ious = [shared / union if union else 1.0 for shared, union in overlaps]
     a, b = np.array(counted, dtype=np.int64).reshape(-1, 2).T
     return PictureParity(
         name=name,
@@ -165,11 +174,15 @@ def compare(
         ),
         least_iou=min(ious, default=1.0),
         mean_iou=float(np.mean(ious)) if ious else 1.0,
+        wrong_masks=sum(
+            shared < LEAST_IOU * union and union - shared > _FEW_PIXELS
+            for shared, union in overlaps
+        ),
     )
 
 
-def mask_iou(a: CroppedMask, b: CroppedMask) -> float:
-    """Of two masks in one picture; two empty ones are the same."""
+def _overlap(a: CroppedMask, b: CroppedMask) -> tuple[int, int]:
+    """Pixels in both of two masks in one picture, and in any."""
     areas = int(np.count_nonzero(a.bitmap)) + int(np.count_nonzero(b.bitmap))
     x, y = max(a.x, b.x), max(a.y, b.y)
     right = min(a.x + a.bitmap.shape[1], b.x + b.bitmap.shape[1])
@@ -181,7 +194,7 @@ def mask_iou(a: CroppedMask, b: CroppedMask) -> float:
             for mask in (a, b)
         ]
         both = int(np.count_nonzero(shared[0] & shared[1]))
-    return both / (areas - both) if areas else 1.0
+    return both, areas - both
 
 
 def _matches(expected: Result, found: Result) -> list[tuple[int, int]]:

@@ -8,15 +8,16 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yolact.artifacts.record import ExportRecord, FileMasks
+from yolact.artifacts.record import ExportRecord
 from yolact.config.detection import DetectionConfig, DetectionOptions
+from yolact.config.export import FORMATS, FileFormat, FileMasks
 from yolact.data.coco import CocoInstances
 from yolact.data.generate import generate_dataset
 from yolact.data.images import list_images
@@ -45,9 +46,6 @@ from yolact.runtimes.base import RAW_OUTPUTS
 from yolact.runtimes.choose import open_file, runtime_of_file
 from yolact.runtimes.torch_runtime import TorchRuntime
 
-Format = Literal["onnx", "openvino", "torch-export"]
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
-
 Pictures = list[tuple[str, NDArray[np.uint8]]]
 Answer = Callable[[Sequence[NDArray[np.uint8]], float], list[Result]]
 """Pictures of one size and a score -> what is found in them above it."""
@@ -61,7 +59,7 @@ def export(
     model: Predictor,
     path: str | os.PathLike[str],
     *,
-    to: Format | None = None,
+    to: FileFormat | None = None,
     masks: FileMasks = "final",
     full_size: bool = False,
     picture_size: tuple[int, int] | None = None,
@@ -115,7 +113,7 @@ def export(
     shapes = Shapes(batch, picture_size)
     if data is not None and picture_size is not None:
         raise UsageError("AP is measured on pictures as they are, not on pictures of a fixed size.")
-    with _in_place_at_the_end(path, SUFFIXES[to], overwrite=overwrite) as temporary:
+    with _in_place_at_the_end(path, FORMATS[to], overwrite=overwrite) as temporary:
         say(f"writing {path}")
         outputs = _write(network, record, shapes, to, temporary, full_size=full_size)
         say("checking that it answers like the model")
@@ -154,7 +152,7 @@ def _write(
     network: Yolact,
     record: ExportRecord,
     shapes: Shapes,
-    to: Format,
+    to: FileFormat,
     path: Path,
     *,
     full_size: bool,
@@ -179,7 +177,9 @@ def _write(
     return last.outputs
 
 
-def _write_pieces(pieces: Sequence[Piece], record: ExportRecord, to: Format, path: Path) -> None:
+def _write_pieces(
+    pieces: Sequence[Piece], record: ExportRecord, to: FileFormat, path: Path
+) -> None:
     with installed_with("onnx"):
         graphs: list[Any] = [piece_onnx(piece) for piece in pieces]
     if to == "onnx":
@@ -317,13 +317,11 @@ def network_of(model: Predictor) -> Yolact:
     return runtime.network
 
 
-def _format_of(path: Path) -> Format:
-    for name, suffix in SUFFIXES.items():
+def _format_of(path: Path) -> FileFormat:
+    for name, suffix in FORMATS.items():
         if path.suffix == suffix:
             return name
-    raise UsageError(
-        f"{path} must end in {' or '.join(SUFFIXES.values())}, or say to which format."
-    )
+    raise UsageError(f"{path} must end in {' or '.join(FORMATS.values())}, or say to which format.")
 
 
 @contextmanager
