@@ -9,7 +9,6 @@ import pytest
 
 from report_run import snapshot, timeline, write_run
 from yolact.artifacts.run_directory import ABOUT, ANALYSIS, METRICS_LOG, RUN_CONFIG, SNAPSHOTS
-from yolact.errors import UsageError
 from yolact.inference.timing.timeline import Stage, Timeline
 from yolact.reporting.run_page import MOST_STEPS, duration, spread, write_report
 from yolact.reporting.run_record import read_run
