@@ -4,7 +4,8 @@ YolactError
 ├── UsageError        a setting that does not exist or contradicts another one
 ├── DataError         a data set that lies, or that cannot be found
 ├── ImageError        a picture that cannot be read
-└── CheckpointError   weights that are missing, broken, or belong to another model
+├── CheckpointError   weights that are missing, broken, or belong to another model
+└── ExportError       an exported file that does not answer like its model
 """
 
 from collections.abc import Iterator
@@ -39,6 +40,15 @@ class CheckpointError(YolactError):
     """Weights are missing, broken, or do not fit the model."""
 
     exit_code = 3
+
+
+class ExportError(YolactError):
+    """An exported file does not answer like the model it was made from."""
+
+    def __init__(self, message: str, parity: object = None) -> None:
+        """Keep what the check found, a :class:`yolact.export.parity.Parity`, for those who show it."""
+        super().__init__(message)
+        self.parity = parity
 
 
 @contextmanager

@@ -8,17 +8,15 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from yolact.artifacts.metadata import ArtifactMetadata
+from yolact.config.export import FileMasks, FilePrecision
 from yolact.errors import CheckpointError
-
-FilePrecision = Literal["float32", "int8"]
-FileMasks = Literal["final", "raw"]
 
 METADATA, MASKS, PRECISION, MASK_SCORER = PROPERTIES = (
     "yolact",
@@ -34,9 +32,7 @@ class ExportRecord:
 
     metadata: ArtifactMetadata
     masks: FileMasks
-    """``final``: pictures in, finished masks out. ``raw``: the network alone."""
     precision: FilePrecision = "float32"
-    """Of the network's weights and arithmetic."""
     mask_scorer: dict[str, Tensor] | None = None
     """Weights of the network that judges masks (YOLACT++), which no raw graph holds."""
 

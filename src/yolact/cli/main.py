@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("yolact.cli.predict", "segment pictures"),
     "train": ("yolact.cli.train", "train a model on a data set"),
     "eval": ("yolact.cli.eval", "COCO box and mask AP of a model, or of a results file"),
+    "export": ("yolact.cli.export", "write a model as a file for another runtime, checked"),
     "bench": ("yolact.cli.bench", "time each part of models, also beside Mask R-CNN"),
     "explain": ("yolact.cli.explain", "show how a model makes the masks of a picture"),
     "report": ("yolact.cli.report", "show how a run learnt, or compare runs, as a page"),

@@ -6,20 +6,7 @@ import torch
 from torch.export import ExportedProgram
 
 from yolact.artifacts.record import PROPERTIES, ExportRecord
-from yolact.export.graph import RawGraph
 from yolact.files import replacing
-from yolact.model.yolact import Yolact
-
-
-def raw_program(network: Yolact, image_size: tuple[int, int]) -> ExportedProgram:
-    """The network alone, with any batch; see :func:`yolact.export.onnx_file.raw_onnx`."""
-    example = torch.zeros(2, 3, *image_size)  # a batch of one would be taken for all there is
-    return torch.export.export(
-        RawGraph(network),
-        (example,),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        strict=False,
-    )
 
 
 def write_program(program: ExportedProgram, record: ExportRecord, path: Path) -> None:

@@ -1,10 +1,11 @@
 """The object users hold: pictures in, finished results out. Knows no file format of models."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from yolact.processing.preprocess import Preprocessor
 from yolact.results import Result
 from yolact.runtimes.base import Runtime
 from yolact.structures import Detections, Predictions
+
+if TYPE_CHECKING:
+    from yolact.export.parity import Parity
 
 DISPLAY_SCORE = 0.15
 
@@ -67,6 +71,25 @@ class Predictor:
         from yolact.inference.optimize import optimized
 
         return Predictor(optimized(self.runtime, self.metadata, runtime, precision), self.metadata)
+
+    def export(self, path: str | os.PathLike[str], **settings: Any) -> "Parity":
+        """Write the model as a file for another runtime, checked against the model itself.
+
+        Args:
+            path: Of the file: ``.onnx``, OpenVINO's ``.xml``, or ``.pt2`` for torch.export.
+            settings: Those of :func:`yolact.inference.export.export`, which does it: ``masks="raw"``
+                for the network alone, ``pictures`` to check it on, …
+
+        Returns:
+            What the check found; :func:`load` takes it like the path.
+
+        Raises:
+            ExportError: If the file does not answer like the model; then there is no file.
+            UsageError: If a setting is impossible, a library is missing, or the file exists.
+        """
+        from yolact.inference.export import export
+
+        return export(self, path, **settings)
 
     @overload
     def __call__(

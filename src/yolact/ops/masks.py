@@ -27,13 +27,13 @@ def assemble_masks(prototypes: Tensor, coefficients: Tensor) -> Tensor:
     """Combine prototypes into one mask per instance (YOLACT paper, "Mask Assembly").
 
     Args:
-        prototypes: (k, h, w), non-negative in the published models.
-        coefficients: (N, k) in [-1, 1].
+        prototypes: (…, k, h, w), non-negative in the published models.
+        coefficients: (…, N, k) in [-1, 1].
 
     Returns:
-        (N, h, w) probabilities: the sigmoid of the linear combination.
+        (…, N, h, w) probabilities: the sigmoid of the linear combination.
     """
-    return torch.sigmoid(torch.einsum("nk,khw->nhw", coefficients, prototypes))
+    return torch.sigmoid(torch.einsum("...nk,...khw->...nhw", coefficients, prototypes))
 
 
 def crop_bounds(boxes: Tensor, height: int, width: int, padding: float = 1.0) -> Tensor:

@@ -34,13 +34,19 @@ def fast_nms(
         nothing = torch.zeros(0, dtype=torch.int64, device=boxes.device)
         return nothing, nothing, scores.new_zeros(0)
     sorted_scores, order = _ranked(scores, top_k)
-    iou = box_iou(boxes[order], boxes[order])  # (C, top, top)
-    # NaN (two boxes without area) must survive triu and max, so that it fails the comparison.
-    worst = iou.triu(diagonal=1).amax(dim=1)  # (C, top): largest overlap with a better box
-    keep = worst <= iou_threshold
+    keep = unsuppressed(boxes[order], iou_threshold)
     labels = torch.arange(num_classes, device=boxes.device)[:, None].expand_as(order)
     kept_scores, kept = sorted_scores[keep].sort(descending=True)
     return order[keep][kept], labels[keep][kept], kept_scores
+
+
+def unsuppressed(boxes: Tensor, iou_threshold: float) -> Tensor:
+    """Which of ranked boxes (C, K, 4) overlap none of the better ones in their row, (C, K) bool."""
+    ranks = torch.arange(boxes.shape[1], device=boxes.device)
+    better = ranks[:, None] < ranks
+    # Not `iou > threshold`: NaN, which two boxes without area have, counts as an overlap.
+    overlaps = ~(box_iou(boxes, boxes) <= iou_threshold)
+    return ~(overlaps & better).any(dim=1)
 
 
 def cross_class_nms(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from yolact.config.model import ModelConfig
 from yolact.ops.boxes import Region
+
+_Number = TypeVar("_Number", int, Tensor)  # a whole number, also one inside an exported graph
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,17 @@ def fit(picture_size: tuple[int, int], input_size: tuple[int, int]) -> Placement
         input_size: (height, width).
     """
     (height, width), (rows, columns) = picture_size, input_size
-    scale = min(rows / height, columns / width)
-    left = min(round((columns - width * scale) / 2), (columns - 1) // 2)
-    top = min(round((rows - height * scale) / 2), (rows - 1) // 2)
+    spare = columns * height - rows * width
+    left = min(bar(max(spare, 0), height), (columns - 1) // 2)
+    top = min(bar(max(-spare, 0), width), (rows - 1) // 2)
     return Placement(left, top, columns - 2 * left, rows - 2 * top, input_size)
+
+
+def bar(spare: _Number, side: _Number) -> _Number:
+    """Half of ``spare / side``, in [0, …), as the nearest whole number, and of two the even one."""
+    upwards = (spare + side) // (2 * side)
+    is_tie = (spare + side) % (2 * side) == 0
+    return upwards - is_tie * (upwards % 2)
 
 
 class Preprocessor:

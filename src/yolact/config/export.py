@@ -1,0 +1,12 @@
+"""What a model can be exported as."""
+
+from typing import Literal
+
+FileFormat = Literal["onnx", "openvino", "torch-export"]
+FORMATS: dict[FileFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+"""And the suffix of its files."""
+
+FileMasks = Literal["final", "raw"]
+"""``final``: pictures in, finished masks out. ``raw``: the network alone."""
+FilePrecision = Literal["float32", "int8"]
+"""Of the network's weights and arithmetic."""
