@@ -98,7 +98,7 @@ def export(
     """
     path, say = Path(path), on_progress or _say_nothing
     to = to or _format_of(path)
-    network = _network_of(model)
+    network = network_of(model)
     if masks == "raw" and (full_size or picture_size is not None):
         raise UsageError(
             "a raw file has no masks and takes no pictures: no full size, no fixed one."
@@ -302,7 +302,12 @@ def _made_pictures() -> Pictures:
     return shown
 
 
-def _network_of(model: Predictor) -> Yolact:
+def network_of(model: Predictor) -> Yolact:
+    """The network of a model, to be written in another form.
+
+    Raises:
+        UsageError: If it is not run by torch in float32.
+    """
     runtime = model.runtime
     if not isinstance(runtime, TorchRuntime) or runtime.precision != "float32":
         raise UsageError(
