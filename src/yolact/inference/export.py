@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from yolact.artifacts.record import ExportRecord
 from yolact.config.detection import DetectionConfig, DetectionOptions
-from yolact.config.export import FORMATS, FileFormat, FileMasks
+from yolact.config.export import FORMATS, MAX_DROP, FileFormat, FileMasks
 from yolact.data.coco import CocoInstances
 from yolact.data.generate import generate_dataset
 from yolact.data.images import list_images
@@ -39,6 +39,7 @@ from yolact.export.pieces import (
 )
 from yolact.export.torch_file import write_program
 from yolact.inference.predictor import Predictor
+from yolact.inference.quantization import Pictures, Quantized, quantize_model
 from yolact.inference.sources import Source, load_picture, source_path
 from yolact.model.yolact import Yolact
 from yolact.results import Result
@@ -46,12 +47,16 @@ from yolact.runtimes.base import RAW_OUTPUTS
 from yolact.runtimes.choose import open_file, runtime_of_file
 from yolact.runtimes.torch_runtime import TorchRuntime
 
-Pictures = list[tuple[str, NDArray[np.uint8]]]
+Shown = list[tuple[str, NDArray[np.uint8]]]
 Answer = Callable[[Sequence[NDArray[np.uint8]], float], list[Result]]
 """Pictures of one size and a score -> what is found in them above it."""
 
 _PICTURES = 20  # of those given, so many are compared
 _BATCH = 4
+_WRITERS: dict[FileFormat, Any] = {
+    "onnx": (join_onnx, write_onnx),
+    "openvino": (join_openvino, write_openvino),
+}
 _SIZES = ((240, 320), (320, 240), (300, 300))  # of pictures made for a check
 
 
@@ -66,6 +71,8 @@ def export(
     batch: int | None = None,
     pictures: Sequence[Source] | None = None,
     data: CocoInstances | None = None,
+    int8: Pictures | None = None,
+    max_drop: float = MAX_DROP,
     overwrite: bool = False,
     on_progress: Callable[[str], object] | None = None,
     **options: Unpack[DetectionOptions],
@@ -73,7 +80,8 @@ def export(
     """Write a model as a file for another runtime, and check it against the model.
 
     The file is put in place only if, in every picture, it finds what the model finds, with masks of
-    an IoU of 0.99 and more.
+    an IoU of 0.99 and more. One in int8 has to find what the model in int8 finds, whose AP is another
+    check, which comes before.
 
     Args:
         model: Run by torch in float32.
@@ -85,6 +93,9 @@ def export(
         batch: The only number of pictures it takes at a time; any if None.
         pictures: To check it on. By default those of ``data``, or made ones.
         data: Labelled pictures, to compare AP on as well.
+        int8: Pictures to quantise the network with and to measure AP on before and after, from
+            :func:`yolact.inference.quantization.choose_pictures`; None: it stays in float32.
+        max_drop: Points of mask AP and of box AP, of 100, that int8 may cost.
         overwrite: Replace files that are there.
         on_progress: Called with what is being done.
         options: Of detection, as when the model is called; the file keeps them as its own.
@@ -93,16 +104,22 @@ def export(
         What the check found. It may be given to :func:`yolact.load`.
 
     Raises:
+        DataError: If no AP can be measured to compare int8 with.
         ExportError: If the file does not answer like the model, or nothing could be compared.
         UsageError: If options contradict each other, a library is missing, or the file exists.
+        YolactError: If int8 costs too much.
     """
     path, say = Path(path), on_progress or _say_nothing
     to = to or _format_of(path)
-    network = network_of(model)
+    network = _network_of(model)
     if masks == "raw" and (full_size or picture_size is not None):
         raise UsageError(
             "a raw file has no masks and takes no pictures: no full size, no fixed one."
         )
+    if int8 is not None and to == "torch-export":
+        raise UsageError("int8 is for onnx and openvino files, not for torch-export.")
+    if int8 is not None and masks == "raw" and batch is not None:
+        raise UsageError("a raw file in int8 takes any number of pictures, not a fixed batch.")
     if batch is not None and batch < 1:
         raise UsageError(f"a batch has at least 1 picture, not {batch}.")
     metadata = replace(model.metadata, detection=model.detection(**options))
@@ -114,10 +131,19 @@ def export(
     if data is not None and picture_size is not None:
         raise UsageError("AP is measured on pictures as they are, not on pictures of a fixed size.")
     with _in_place_at_the_end(path, FORMATS[to], overwrite=overwrite) as temporary:
+        quantized = None
+        if int8 is not None:
+            alone = _graph(network_piece(network, metadata.model.image_size, None), to)
+            quantized = quantize_model(
+                model, alone, replace(record, masks="raw"), int8, max_drop=max_drop, say=say
+            )
+            record = replace(record, metadata=quantized.model.metadata, precision="int8")
+        target = model if quantized is None else quantized.model
         say(f"writing {path}")
-        outputs = _write(network, record, shapes, to, temporary, full_size=full_size)
+        outputs = _write(network, quantized, record, shapes, to, temporary, full_size=full_size)
         say("checking that it answers like the model")
-        shown = _check_pictures(pictures, data, picture_size)
+        truth = int8.measured if data is None and int8 is not None else data
+        shown = _check_pictures(pictures, truth, picture_size)
         if masks == "final":
             run = open_final(temporary, outputs)
             answer: Answer = partial(_finished, run, model.names)
@@ -125,14 +151,15 @@ def export(
         else:
             file = Predictor(*open_file(temporary, runtime_of_file(temporary), torch.device("cpu")))
             answer = partial(_detected, file, metadata.detection)
-            raw_difference = _raw_difference(model, file, [each for _, each in shown], batch or 2)
+            raw_difference = _raw_difference(target, file, [each for _, each in shown], batch or 2)
         in_batches = partial(_in_batches, answer, batch)
         parity = Parity(
             path=path,
             format=to,
             masks=masks,
-            **_compared(in_batches, model, metadata.detection, shown),
+            **_compared(in_batches, target, metadata.detection, shown),
             raw_difference=raw_difference,
+            int8=None if quantized is None else quantized.report,
         )
         if data is not None:
             say("measuring AP of both")
@@ -150,6 +177,7 @@ def export(
 
 def _write(
     network: Yolact,
+    quantized: Quantized | None,
     record: ExportRecord,
     shapes: Shapes,
     to: FileFormat,
@@ -161,33 +189,31 @@ def _write(
     metadata = record.metadata
     model = metadata.model
     alone = network_piece(network, model.image_size, shapes.batch)
-    if record.masks == "raw":
-        if to == "torch-export":
-            write_program(alone.program(), record, path)
-        else:
-            _write_pieces([alone], record, to, path)
-        return alone.outputs
-    finish = finish_of(model, metadata.detection, network.mask_scorer, full_size=full_size)
+    finish = None
+    if record.masks == "final":
+        finish = finish_of(model, metadata.detection, network.mask_scorer, full_size=full_size)
     if to == "torch-export":
-        whole = final_piece(network, finish, shapes)
+        whole = alone if finish is None else final_piece(network, finish, shapes)
         write_program(whole.program(), record, path)
         return whole.outputs
+    join, write = _WRITERS[to]
+    graph = _graph(alone, to) if quantized is None else quantized.graph
+    if finish is None:
+        write(graph, record, path)
+        return alone.outputs
     last = finish_piece(finish, shapes.batch)
-    _write_pieces([preprocess_piece(model, shapes), alone, last], record, to, path)
+    write(join(_graph(preprocess_piece(model, shapes), to), graph, _graph(last, to)), record, path)
     return last.outputs
 
 
-def _write_pieces(
-    pieces: Sequence[Piece], record: ExportRecord, to: FileFormat, path: Path
-) -> None:
+def _graph(piece: Piece, to: FileFormat) -> Any:
+    """A piece as an ``onnx.ModelProto``, or as an ``openvino.Model``."""
     with installed_with("onnx"):
-        graphs: list[Any] = [piece_onnx(piece) for piece in pieces]
+        graph = piece_onnx(piece)
     if to == "onnx":
-        write_onnx(join_onnx(*graphs) if len(graphs) > 1 else graphs[0], record, path)
-        return
+        return graph
     with installed_with("openvino"):
-        graphs = [from_onnx(graph) for graph in graphs]
-    write_openvino(join_openvino(*graphs) if len(graphs) > 1 else graphs[0], record, path)
+        return from_onnx(graph)
 
 
 def _finished(
@@ -218,7 +244,7 @@ def _raw_difference(
 
 
 def _compared(
-    answer: Answer, model: Predictor, detection: DetectionConfig, shown: Pictures
+    answer: Answer, model: Predictor, detection: DetectionConfig, shown: Shown
 ) -> dict[str, Any]:
     expected = [model.detect([picture], detection)[0] for _, picture in shown]
     level = level_of(expected)
@@ -268,7 +294,7 @@ def _check_pictures(
     sources: Sequence[Source] | None,
     data: CocoInstances | None,
     picture_size: tuple[int, int] | None,
-) -> Pictures:
+) -> Shown:
     """Names and pictures to check a file on, of its size if that is fixed."""
     if sources is None and data is None:
         shown = _made_pictures()
@@ -289,9 +315,9 @@ def _check_pictures(
     ]
 
 
-def _made_pictures() -> Pictures:
+def _made_pictures() -> Shown:
     with tempfile.TemporaryDirectory(prefix="yolact-export-") as folder:
-        shown: Pictures = []
+        shown: Shown = []
         for number, size in enumerate(_SIZES):
             made = Path(folder, str(number))
             generate_dataset(made, num_train=1, num_val=3, image_size=size, seed=number)
@@ -302,7 +328,7 @@ def _made_pictures() -> Pictures:
     return shown
 
 
-def network_of(model: Predictor) -> Yolact:
+def _network_of(model: Predictor) -> Yolact:
     """The network of a model, to be written in another form.
 
     Raises:
