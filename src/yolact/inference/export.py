@@ -21,7 +21,7 @@ from yolact.config.export import FORMATS, FileFormat, FileMasks
 from yolact.data.coco import CocoInstances
 from yolact.data.generate import generate_dataset
 from yolact.data.images import list_images
-from yolact.errors import ExportError, UsageError, installed_with
+from yolact.errors import ExportError, UsageError, YolactError, installed_with
 from yolact.evaluation.coco import Metrics
 from yolact.evaluation.run import fill_evaluator
 from yolact.export.final_file import Run, final_results, open_final
@@ -66,6 +66,7 @@ def export(
     batch: int | None = None,
     pictures: Sequence[Source] | None = None,
     data: CocoInstances | None = None,
+    int8: Any = None,
     overwrite: bool = False,
     on_progress: Callable[[str], object] | None = None,
     **options: Unpack[DetectionOptions],
@@ -85,6 +86,8 @@ def export(
         batch: The only number of pictures it takes at a time; any if None.
         pictures: To check it on. By default those of ``data``, or made ones.
         data: Labelled pictures, to compare AP on as well.
+        int8: The same model in int8, as ``quantize_model`` gives it; its network is written, and the
+            file has to answer like it.
         overwrite: Replace files that are there.
         on_progress: Called with what is being done.
         options: Of detection, as when the model is called; the file keeps them as its own.
@@ -98,45 +101,34 @@ def export(
     """
     path, say = Path(path), on_progress or _say_nothing
     to = to or _format_of(path)
-    network = _network_of(model)
+    network = network_of(model)
     if masks == "raw" and (full_size or picture_size is not None):
         raise UsageError(
             "a raw file has no masks and takes no pictures: no full size, no fixed one."
         )
     if batch is not None and batch < 1:
         raise UsageError(f"a batch has at least 1 picture, not {batch}.")
-    metadata = replace(model.metadata, detection=model.detection(**options))
-    scorer = network.mask_scorer
-    record = ExportRecord(
-        metadata, masks, mask_scorer=None if scorer is None else scorer.state_dict()
-    )
-    shapes = Shapes(batch, picture_size)
     if data is not None and picture_size is not None:
         raise UsageError("AP is measured on pictures as they are, not on pictures of a fixed size.")
+    if int8 is not None and (to == "torch-export" or (masks == "raw" and batch is not None)):
+        raise UsageError("int8 is for onnx and openvino files, and a raw one takes any batch.")
+    original = model if int8 is None else int8.model
+    scorer = network.mask_scorer
+    record = ExportRecord(
+        replace(original.metadata, detection=model.detection(**options)),
+        masks,
+        "float32" if int8 is None else "int8",
+        None if scorer is None else scorer.state_dict(),
+    )
+    shapes = Shapes(batch, picture_size)
     with _in_place_at_the_end(path, FORMATS[to], overwrite=overwrite) as temporary:
         say(f"writing {path}")
-        outputs = _write(network, record, shapes, to, temporary, full_size=full_size)
+        graph = None if int8 is None else int8.graph
+        outputs = _write(network, record, shapes, to, temporary, full_size=full_size, graph=graph)
         say("checking that it answers like the model")
         shown = _check_pictures(pictures, data, picture_size)
-        if masks == "final":
-            run = open_final(temporary, outputs)
-            answer: Answer = partial(_finished, run, model.names)
-            raw_difference = None
-        else:
-            file = Predictor(*open_file(temporary, runtime_of_file(temporary), torch.device("cpu")))
-            answer = partial(_detected, file, metadata.detection)
-            raw_difference = _raw_difference(model, file, [each for _, each in shown], batch or 2)
-        in_batches = partial(_in_batches, answer, batch)
-        parity = Parity(
-            path=path,
-            format=to,
-            masks=masks,
-            **_compared(in_batches, model, metadata.detection, shown),
-            raw_difference=raw_difference,
-        )
-        if data is not None:
-            say("measuring AP of both")
-            parity = replace(parity, metrics=_metrics(in_batches, model, metadata.detection, data))
+        parity = _check(temporary, outputs, original, record, batch, shown, data)
+        parity = replace(parity, path=path)
         if not parity.agrees:
             raise ExportError(parity.complaint(), parity)
         if parity.is_vain:
@@ -156,8 +148,9 @@ def _write(
     path: Path,
     *,
     full_size: bool,
+    graph: Any = None,
 ) -> tuple[str, ...]:
-    """Write a file; its outputs' names come back."""
+    """Write a file, with ``graph`` as its network if there is one; its outputs' names come back."""
     metadata = record.metadata
     model = metadata.model
     alone = network_piece(network, model.image_size, shapes.batch)
@@ -165,7 +158,7 @@ def _write(
         if to == "torch-export":
             write_program(alone.program(), record, path)
         else:
-            _write_pieces([alone], record, to, path)
+            _write_pieces([alone], record, to, path, graph)
         return alone.outputs
     finish = finish_of(model, metadata.detection, network.mask_scorer, full_size=full_size)
     if to == "torch-export":
@@ -173,21 +166,78 @@ def _write(
         write_program(whole.program(), record, path)
         return whole.outputs
     last = finish_piece(finish, shapes.batch)
-    _write_pieces([preprocess_piece(model, shapes), alone, last], record, to, path)
+    _write_pieces([preprocess_piece(model, shapes), alone, last], record, to, path, graph)
     return last.outputs
 
 
 def _write_pieces(
-    pieces: Sequence[Piece], record: ExportRecord, to: FileFormat, path: Path
+    pieces: Sequence[Piece], record: ExportRecord, to: FileFormat, path: Path, network: Any
 ) -> None:
-    with installed_with("onnx"):
-        graphs: list[Any] = [piece_onnx(piece) for piece in pieces]
-    if to == "onnx":
-        write_onnx(join_onnx(*graphs) if len(graphs) > 1 else graphs[0], record, path)
-        return
-    with installed_with("openvino"):
-        graphs = [from_onnx(graph) for graph in graphs]
-    write_openvino(join_openvino(*graphs) if len(graphs) > 1 else graphs[0], record, path)
+    """Join pieces and write them, with ``network`` in the place of the one among them if given."""
+    is_onnx, made = to == "onnx", []
+    for piece in pieces:
+        if network is not None and piece.outputs == RAW_OUTPUTS:
+            made.append(network)
+            continue
+        with installed_with("onnx"):
+            graph = piece_onnx(piece)
+        with installed_with("openvino"):
+            made.append(graph if is_onnx else from_onnx(graph))
+    if len(made) > 1:
+        made = [(join_onnx if is_onnx else join_openvino)(*made)]
+    (write_onnx if is_onnx else write_openvino)(made[0], record, path)
+
+
+def _check(
+    path: Path,
+    outputs: Sequence[str],
+    model: Predictor,
+    record: ExportRecord,
+    batch: int | None,
+    shown: Pictures,
+    data: CocoInstances | None,
+) -> Parity:
+    """What a file finds, beside what its model finds."""
+    detection = record.metadata.detection
+    raw_difference = None
+    with _opening(path):
+        if record.masks == "final":
+            run = open_final(path, outputs)
+            answer: Answer = partial(_finished, run, model.names)
+        else:
+            cpu = torch.device("cpu")
+            file = Predictor(*open_file(path, runtime_of_file(path), cpu))
+            answer = partial(_detected, file, detection)
+    if record.masks == "raw":
+        raw_difference = _raw_difference(model, file, [each for _, each in shown], batch or 2)
+    in_batches = partial(_in_batches, answer, batch)
+    expected = [model.detect([picture], detection)[0] for _, picture in shown]
+    level = level_of(expected)
+    found = in_batches([picture for _, picture in shown], max(level - 2 * TIE, 0))
+    return Parity(
+        path=path,
+        masks=record.masks,
+        level=level,
+        pictures=tuple(
+            compare(name, one, other, detection, level)
+            for (name, _), one, other in zip(shown, expected, found, strict=True)
+        ),
+        raw_difference=raw_difference,
+        metrics={} if data is None else _metrics(in_batches, model, detection, data),
+    )
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except YolactError:
+        raise
+    except Exception as error:  # each library has its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"the library that {path.suffix} files are for refuses it: {reason}"
+        ) from error
 
 
 def _finished(
@@ -215,21 +265,6 @@ def _raw_difference(
         float((a.cpu() - b.cpu()).abs().max() / a.abs().max().cpu())
         for a, b in ((getattr(ours, name), getattr(theirs, name)) for name in RAW_OUTPUTS)
     )
-
-
-def _compared(
-    answer: Answer, model: Predictor, detection: DetectionConfig, shown: Pictures
-) -> dict[str, Any]:
-    expected = [model.detect([picture], detection)[0] for _, picture in shown]
-    level = level_of(expected)
-    found = answer([picture for _, picture in shown], max(level - 2 * TIE, 0))
-    return {
-        "level": level,
-        "pictures": tuple(
-            compare(name, one, other, detection, level)
-            for (name, _), one, other in zip(shown, expected, found, strict=True)
-        ),
-    }
 
 
 def _metrics(
@@ -302,7 +337,12 @@ def _made_pictures() -> Pictures:
     return shown
 
 
-def _network_of(model: Predictor) -> Yolact:
+def network_of(model: Predictor) -> Yolact:
+    """The network of a model, to be written in another form.
+
+    Raises:
+        UsageError: If it is not run by torch in float32.
+    """
     runtime = model.runtime
     if not isinstance(runtime, TorchRuntime) or runtime.precision != "float32":
         raise UsageError(
