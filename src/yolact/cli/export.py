@@ -146,6 +146,8 @@ def _answer(parity: "Parity", *, as_json: bool) -> None:
     ]
     rows.append(("all", "", *_row(parity.total)))
     header = ("picture", "size", "model", "both", "alone", "box px", "score", "IoU min", "mean")
+    if parity.int8 is not None:
+        answer("the file against the model, its network still in float32:\n")
     answer(table_text(header, rows))
     if parity.raw_difference is not None:
         answer(

@@ -1,7 +1,9 @@
 """What was tried to bring a network to int8, and what came of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from yolact.artifacts.metadata import ArtifactMetadata
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Int8Report:
     measured_source: str
     from_one_split: bool
     """Whether both are of one split, of which what calibrated was then not measured."""
+
+    def added_to(self, metadata: ArtifactMetadata) -> ArtifactMetadata:
+        """The record of a model that came about like this."""
+        return replace(metadata, provenance=metadata.provenance | {"int8": self.to_dict()})
 
     def to_dict(self) -> dict[str, Any]:
         """All of it under the same names, ready for JSON."""

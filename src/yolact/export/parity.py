@@ -67,7 +67,6 @@ class Parity:
     """What came of checking an exported file; it may be opened like the file's path."""
 
     path: Path
-    format: str
     masks: str
     level: float
     """Detections of this score and above were compared."""

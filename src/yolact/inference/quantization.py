@@ -13,14 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from yolact.artifacts.record import ExportRecord
-from yolact.config.detection import DetectionConfig
-from yolact.config.export import MAX_DROP
 from yolact.config.runtime import RuntimeName
 from yolact.data.coco import CocoInstances
 from yolact.data.formats.read import list_splits, load_split
 from yolact.data.formats.splits import split_called
 from yolact.data.images import read_image
-from yolact.errors import DataError, UsageError, YolactError
+from yolact.errors import DataError, ExportError, UsageError
+from yolact.evaluation.coco import Metrics
 from yolact.export.int8_report import Ap, Int8Report, Speed, Trial
 from yolact.export.quantize import ladder, quantize
 from yolact.inference.evaluate import evaluate_model
@@ -35,7 +34,7 @@ _TIMED_PICTURES, _REPEATS = 3, 10
 
 
 @dataclass(frozen=True)
-class Pictures:
+class CalibrationPictures:
     """What a network is quantised with, and what it is measured on: never the same pictures."""
 
     calibration: tuple[Path, ...]
@@ -48,20 +47,9 @@ class Pictures:
         return self.calibration_source == self.measured.source
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """A network in int8."""
-
-    graph: Any
-    """The network alone, for any batch: an ``onnx.ModelProto`` or an ``openvino.Model``."""
-    model: Predictor
-    """The same at work. Its record says under ``provenance`` what the report says."""
-    report: Int8Report
-
-
 def choose_pictures(
     data: Path, split: str = "val", *, number: int = CALIBRATION_PICTURES, seed: int = 0
-) -> Pictures:
+) -> CalibrationPictures:
     """Pictures to quantise with, of the train split, and ``split`` to measure on.
 
     Where there is no train split, or it is the one to measure on, up to half of the split's pictures
@@ -81,7 +69,7 @@ def choose_pictures(
     if split_called(split) != _TRAIN and data.is_dir() and _TRAIN in list_splits(data):
         train = load_split(data, _TRAIN, needs_labels=False)
         paths = [record.path for record in train.records]
-        return Pictures(
+        return CalibrationPictures(
             tuple(chooser.sample(paths, min(number, len(paths)))), train.source, measured
         )
     records = chooser.sample(measured.records, len(measured.records))
@@ -90,37 +78,44 @@ def choose_pictures(
     count = min(number, len(records) // 2)
     left = {record.image_id for record in records[count:]}
     rest = _only(measured, left)
-    return Pictures(tuple(record.path for record in records[:count]), measured.source, rest)
+    return CalibrationPictures(
+        tuple(record.path for record in records[:count]), measured.source, rest
+    )
 
 
 def quantize_model(
     model: Predictor,
     graph: Any,
     record: ExportRecord,
-    pictures: Pictures,
+    pictures: CalibrationPictures,
+    measure: Callable[[Any], Metrics],
     *,
-    max_drop: float = MAX_DROP,
-    say: Callable[[str], object] = lambda _: None,
-) -> Quantized:
-    """A model whose network computes in int8, all but the few convolutions that AP cannot do without.
+    max_drop: float,
+    say: Callable[[str], object],
+) -> tuple[Any, Int8Report]:
+    """A network in int8, all but the few convolutions that AP cannot do without.
 
     What :func:`yolact.export.quantize.ladder` would keep in float32 is tried from nothing on, and the
-    first step is taken that loses no more than it may. Pre- and post-processing stay as they are, and
-    so does what judges masks (YOLACT++).
+    first step is taken that loses no more than it may.
 
     Args:
         model: The original. Its AP and speed are those before.
-        graph: Its network alone, for any batch: an ``onnx.ModelProto``, or an ``openvino.Model``. It
-            stays as it is, and decides in which runtime int8 is measured.
+        graph: Its network alone, an ``onnx.ModelProto`` or an ``openvino.Model``, for any batch. It
+            stays as it is.
         record: What a raw file of ``graph`` would say.
         pictures: From :func:`choose_pictures`.
+        measure: Gives the COCO numbers of the finished file, on ``pictures.measured``, when its network
+            is this one.
         max_drop: Points of mask AP and of box AP, of 100, that may be lost.
         say: Told what is done, step by step.
 
+    Returns:
+        The quantised network, of the same kind as ``graph``, and what was found on the way.
+
     Raises:
         DataError: If there is no AP to lose, as the data shows no object of the model's classes.
-        UsageError: If a library is missing, or ``max_drop`` is no number.
-        YolactError: If too much is lost at every step.
+        ExportError: If too much is lost at every step.
+        UsageError: If NNCF is missing, or ``max_drop`` is no number.
     """
     if not math.isfinite(max_drop):
         raise UsageError(f"a drop of AP is a number of points, not {max_drop}.")
@@ -131,24 +126,24 @@ def quantize_model(
         return images
 
     say(f"measuring float32 on {len(truth.records)} pictures")
-    before = _ap(model, detection, truth)
+    before = _ap(evaluate_model(model, detection, truth, batch_size=1).compute(), truth.source)
     say(f"float32: {before}")
     trials: list[Trial] = []
     for rung in ladder(graph):
-        say(f"quantising on {len(pictures.calibration)} pictures, in float32: {rung.kept}")
+        say(f"quantising on {len(pictures.calibration)} pictures; in float32 stays {rung.kept}")
         int8 = quantize(graph, pictures.calibration, read, rung.convolutions)
-        fast = _open(int8, replace(record, precision="int8"))
-        found = _ap(fast, detection, truth)
+        found = _ap(measure(int8), truth.source)
         trials.append(Trial(rung.kept, len(rung.convolutions), found, before.points_to(found)))
         say(f"int8: {found}")
         if trials[-1].drop <= max_drop:
             break
     else:
         best = min(trials, key=lambda trial: trial.drop)
-        raise YolactError(
-            f"int8 loses {best.drop:.2f} points of AP at the least, with {best.kept} in float32, and "
-            f"may lose {max_drop:g}: nothing is written."
+        raise ExportError(
+            f"int8 costs {best.drop:.2f} points of AP at the least, with {best.kept} in float32, and may "
+            f"cost {max_drop:g}: nothing is written."
         )
+    fast = _open(int8, replace(record, precision="int8"))
     report = Int8Report(
         before=before,
         trials=tuple(trials),
@@ -160,9 +155,7 @@ def quantize_model(
         measured_source=str(truth.source),
         from_one_split=pictures.from_one_split,
     )
-    provenance = record.metadata.provenance | {"int8": report.to_dict()}
-    metadata = replace(record.metadata, provenance=provenance)
-    return Quantized(int8, Predictor(fast.runtime, metadata), report)
+    return int8, report
 
 
 def _open(graph: Any, record: ExportRecord) -> Predictor:
@@ -172,12 +165,9 @@ def _open(graph: Any, record: ExportRecord) -> Predictor:
     return Predictor(open_graph(name, graph, record, torch.device("cpu")), record.metadata)
 
 
-def _ap(model: Predictor, detection: DetectionConfig, instances: CocoInstances) -> Ap:
-    metrics = evaluate_model(model, detection, instances, batch_size=1).compute()
+def _ap(metrics: Metrics, source: Path) -> Ap:
     if metrics.mask.ap is None or metrics.box.ap is None:
-        raise DataError(
-            f"{instances.source} shows nothing that the model knows, so there is no AP."
-        )
+        raise DataError(f"{source} shows nothing that the model knows, so there is no AP.")
     return Ap(metrics.mask.ap, metrics.box.ap)
 
 
