@@ -122,7 +122,8 @@ def _title(choice: Choice) -> str:
 
 def _names(choices: Sequence[Choice]) -> list[str]:
     """Of every choice what is not the same for all; where all is the same, the model."""
-    short = [Path(choice.model).name for choice in choices]
+    paths = [Path(choice.model) for choice in choices]
+    short = [path.stem if path.is_file() else path.name for path in paths]
     if len(set(short)) < len({choice.model for choice in choices}):
         short = [choice.model for choice in choices]
     facets = [

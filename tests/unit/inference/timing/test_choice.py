@@ -37,7 +37,7 @@ def test_a_column_is_called_by_what_tells_it_from_the_others(tiny_run):
     assert names([alone]) == ["tiny"]
     assert names([alone, nano]) == ["tiny", "yolact-nano"]
     by_file = Choice(str(tiny_run / "best.safetensors"), "reference", device="cpu")
-    assert names([alone, by_file]) == ["tiny torch", "best.safetensors reference"]
+    assert names([alone, by_file]) == ["tiny torch", "best reference"]
 
 
 def test_the_same_name_in_two_folders_is_told_by_its_folder(tiny_run, tmp_path):
