@@ -28,7 +28,7 @@ layers: install
 	$(BIN)/lint-imports
 
 check-text: install
-	$(BIN)/codespell src tests docs benchmarks README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell src tests docs benchmarks examples README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md
 
 # Two processes of one thread each; a file's tests stay together and share what they made. Browser tests
 # run on their own: their driver's threads and pipes must not be copied into workers that others fork.
