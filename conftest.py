@@ -34,6 +34,7 @@ SHORTENED = (
         rf"python {REPOSITORY}/benchmarks/\1.py --help > /dev/null",
     ),
     (r"^yolact eval yolact-base", "yolact eval runs/yolact-nano"),
+    (r"--runtime reference,\S+ --precision \S+", "--runtime reference,onnxruntime"),
     (
         r"^yolact bench yolact-\w+ (.*--against .*)$",
         r"yolact bench yolact-nano \1 --repeats 1 --objects 1 --against-size 64",

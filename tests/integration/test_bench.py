@@ -63,7 +63,7 @@ def test_runtimes_and_precisions_beside_each_other(tiny_run, quick_command, tmp_
     assert all(0 < float(share.rstrip("%")) < 100 for share in rows["post-processing"])
     assert list(rows).index("total") < list(rows).index("draw")
     for name in ("reference", "torch"):
-        assert f"{tiny_run} {name} int8 is left out: " in done.stderr
+        assert f"left out: {tiny_run.name} {name} int8: " in done.stderr
     assert "every model is made to find its 20 best objects" in done.stdout
 
 

@@ -64,7 +64,7 @@ class Loaded:
 
 
 def load_all(choices: Iterable[Choice]) -> tuple[list[Loaded], list[str]]:
-    """All choices that can be loaded, and one sentence for each that cannot.
+    """All choices that can be loaded, and a sentence for each reason why others cannot.
 
     A product of lists has members that do not exist (int8 of a model in float32, fp16 on a CPU):
     they are left out. Those that differ in the number of pictures alone share a model.
@@ -91,7 +91,10 @@ def load_all(choices: Iterable[Choice]) -> tuple[list[Loaded], list[str]]:
     if not loaded:
         raise next(iter(reasons.values()))
     names = _names(list(loaded))
-    left_out = [f"{_title(choice)} is left out: {error}" for choice, error in reasons.items()]
+    same: dict[str, list[str]] = {}
+    for choice, reason in reasons.items():
+        same.setdefault(str(reason), []).append(_title(choice))
+    left_out = [f"left out: {', '.join(titles)}: {text}" for text, titles in same.items()]
     return [
         Loaded(name, choice, model)
         for name, (choice, model) in zip(names, loaded.items(), strict=True)
@@ -116,13 +119,14 @@ def combinations(
 
 
 def _title(choice: Choice) -> str:
-    words = (choice.model, choice.runtime, choice.precision)
+    words = (Path(choice.model).name, choice.runtime, choice.precision)
     return " ".join(word for word in words if word != "auto")
 
 
 def _names(choices: Sequence[Choice]) -> list[str]:
     """Of every choice what is not the same for all; where all is the same, the model."""
-    short = [Path(choice.model).name for choice in choices]
+    paths = [Path(choice.model) for choice in choices]
+    short = [path.stem if path.is_file() else path.name for path in paths]
     if len(set(short)) < len({choice.model for choice in choices}):
         short = [choice.model for choice in choices]
     facets = [

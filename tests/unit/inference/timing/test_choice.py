@@ -27,8 +27,10 @@ def test_lists_are_multiplied_and_what_does_not_exist_is_left_out(tiny_run):
     # auto means torch, which is there; batches share one model
     assert loaded[2].model is loaded[3].model
     assert [one.choice.batch_size for one in loaded] == [1, 2, 1, 2]
-    assert len(left_out) == 3
-    assert left_out[0].startswith(f"{tiny_run} reference int8 is left out: ")
+    # The same reason is given once.
+    assert len(left_out) == 2
+    assert left_out[0].startswith("left out: tiny reference int8: ")
+    assert left_out[1].startswith("left out: tiny torch int8, tiny int8: ")
 
 
 def test_a_column_is_called_by_what_tells_it_from_the_others(tiny_run):
@@ -37,7 +39,7 @@ def test_a_column_is_called_by_what_tells_it_from_the_others(tiny_run):
     assert names([alone]) == ["tiny"]
     assert names([alone, nano]) == ["tiny", "yolact-nano"]
     by_file = Choice(str(tiny_run / "best.safetensors"), "reference", device="cpu")
-    assert names([alone, by_file]) == ["tiny torch", "best.safetensors reference"]
+    assert names([alone, by_file]) == ["tiny torch", "best reference"]
 
 
 def test_the_same_name_in_two_folders_is_told_by_its_folder(tiny_run, tmp_path):
