@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ import torch
 from torch import Tensor
 
 from yolact.errors import UsageError, installed_with
-from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS, Precision, RuntimeName, check_images
+from yolact.runtimes.base import (
+    RAW_INPUT,
+    RAW_OUTPUTS,
+    Precision,
+    RuntimeName,
+    check_images,
+    run_in_parts,
+)
 from yolact.structures import Predictions
 
 
@@ -128,6 +136,12 @@ def session_name(session: Any) -> str:
 
 def run_session(session: Any, images: Tensor) -> Predictions:
     """Run images (B, 3, H, W) where they lie; what comes out lies there as well, in tensors of its own."""
+    batch = session.get_inputs()[0].shape[0]
+    fixed = batch if isinstance(batch, int) else None
+    return run_in_parts(partial(_run_part, session), images, fixed)
+
+
+def _run_part(session: Any, images: Tensor) -> Predictions:
     images = images.contiguous()
     if images.device.type == "cpu":
         found = session.run(RAW_OUTPUTS, {RAW_INPUT: images.numpy()})

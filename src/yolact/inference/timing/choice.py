@@ -8,7 +8,7 @@ from typing import Literal
 
 from yolact.config.runtime import PrecisionChoice, RuntimeChoice
 from yolact.errors import UsageError
-from yolact.inference.load import load, untrained
+from yolact.inference.load import load, model_file, untrained
 from yolact.inference.predictor import Predictor
 
 
@@ -39,7 +39,7 @@ class Choice:
             return plain.optimize(
                 precision="float32" if self.precision == "auto" else self.precision
             )
-        if self.untrained:
+        if self.untrained and model_file(self.model) is None:
             return untrained(
                 self.model, device=self.device, runtime=self.runtime, precision=self.precision
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from yolact.config.runtime import Precision
 from yolact.inference.sources import Source
 from yolact.inference.timing.choice import Loaded
 from yolact.inference.timing.machine import Gemm, conditions
@@ -21,6 +22,8 @@ class Column:
     """All that was measured of one model."""
 
     timeline: Timeline
+    runtime: str
+    precision: Precision
     description: str
     """What runs where, in one line."""
     flops: int | None = None
@@ -46,6 +49,8 @@ class Column:
         gemm = self.gemm
         return {
             **self.timeline.to_dict(),
+            "runtime": self.runtime,
+            "precision": self.precision,
             "description": self.description,
             "flops": self.flops,
             "flops_per_second": self.flops_per_second,
@@ -135,6 +140,8 @@ def compare(
     columns = [
         Column(
             line,
+            one.choice.runtime,
+            one.model.runtime.precision,
             one.model.runtime.description,
             network_flops(one.model.metadata.model),
             gemms[one.model.device, one.model.runtime.precision],
@@ -143,7 +150,7 @@ def compare(
         for one, line in zip(models, timelines, strict=False)
     ]
     columns += [
-        Column(line, f"torch {torch.__version__} on {rival.device}, float32")
+        Column(line, "torch", "float32", f"torch {torch.__version__} on {rival.device}, float32")
         for rival, line in zip(rivals, timelines[len(models) :], strict=True)
     ]
     return Comparison(tuple(columns), tuple(growth), conditions(models[0].model.device))

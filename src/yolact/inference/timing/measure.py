@@ -1,5 +1,6 @@
 """Models run in turn beside a clock. Knows nothing of how a model works."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -16,6 +17,9 @@ from yolact.inference.timing.machine import device_name
 from yolact.inference.timing.timeline import DETECT, DRAW, READ, Growth, Part, Stage, Timeline
 
 _SETTLED, _QUICKER, _MOST_WARM_UPS = 2, 0.9, 12
+_PAUSE = 0.05
+"""Seconds before each run. Threads of the model before keep their cores busy for a while, waiting for
+more to do, and would slow down another one."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def measure_together(
                 _warm_up(model, picture, limit)
         for _ in range(repeats):
             for place, model in enumerate(models):
+                time.sleep(_PAUSE)
                 clock = Clock(model.device)
                 for _ in range(model.batch_size):
                     picture = load_picture(source)
@@ -118,6 +123,7 @@ def measure_together(
                 logs[place].append(clock)
                 on_progress()
             for other in beside:
+                time.sleep(_PAUSE)
                 other.run()
     return [
         _timeline(model, log, num_pictures=len(pictures), num_objects=float(np.mean(counts)))
@@ -154,6 +160,7 @@ def measure_growth(
     for _ in range(repeats):
         for number in range(len(counts)):
             for place, model in enumerate(models):
+                time.sleep(_PAUSE)
                 clock = Clock(model.device)
                 found = len(model.run(picture, clock, limits[place][number]))
                 late = sum(clock.seconds.get(name, 0.0) for name in _late(model.parts))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from yolact.config.runtime import Precision, RuntimeName
 from yolact.inference.predictor import Predictor
-from yolact.inference.reference import ReferenceRuntime
+from yolact.inference.reference import FullMasks, ReferenceRuntime
 from yolact.inference.sources import Source
 from yolact.inference.timing.clock import Clock
 from yolact.inference.timing.measure import Limit, measure_together
@@ -25,6 +25,7 @@ from yolact.inference.timing.timeline import (
     Part,
     Timeline,
 )
+from yolact.results import Masks
 from yolact.runtimes.base import Runtime
 from yolact.runtimes.torch_runtime import TorchRuntime
 from yolact.structures import Predictions
@@ -34,7 +35,7 @@ class TimedPredictor:
     """A :class:`Predictor` beside a clock.
 
     A run is what :meth:`Predictor.detect` does, with the runtime in an envelope that marks when it is
-    called and when it answers; then every mask is made, in the form in which results keep it.
+    called and when it answers; then every mask is read as a bitmap.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class TimedPredictor:
         clock.mark(DETECT)
         results = [watched.finish(*pair) for pair in zip(found, pictures, strict=True)]
         for result in results:
-            result.masks.make()
+            _read(result.masks)
         clock.mark(MASKS)
         if self._draws:
             for result in results:
@@ -146,6 +147,12 @@ def measure(
         UsageError: If there is no picture or nothing is repeated.
     """
     return measure_together([TimedPredictor(model, name)], pictures, repeats=repeats)[0]
+
+
+def _read(masks: Masks) -> None:
+    """Every mask as pixels: the bitmap of its window, or of the picture where those are made already."""
+    if not isinstance(masks, FullMasks):
+        masks.crops()
 
 
 def _modules(runtime: Runtime) -> dict[str, nn.Module]:
