@@ -12,6 +12,7 @@ from yolact.errors import installed_with
 from yolact.export.graph import FINAL_INPUTS
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
+from yolact.runtimes.program_file import read_program
 
 Outputs = dict[str, NDArray[Any]]
 Run = Callable[[NDArray[np.uint8], NDArray[np.float32]], Outputs]
@@ -96,7 +97,7 @@ def _open_openvino(path: Path, outputs: Sequence[str]) -> Run:
 
 
 def _open_program(path: Path, outputs: Sequence[str]) -> Run:
-    module = torch.export.load(path).module()
+    module = read_program(path)[0].module()
 
     def run(pictures: NDArray[np.uint8], score: NDArray[np.float32]) -> Outputs:
         with torch.inference_mode():

@@ -13,7 +13,6 @@ import torch
 from torch import fx
 
 from yolact.artifacts.record import (
-    PROPERTIES,
     ExportRecord,
     onnx_properties,
     openvino_properties,
@@ -21,6 +20,7 @@ from yolact.artifacts.record import (
 from yolact.errors import CheckpointError, YolactError, installed_with
 from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS
 from yolact.runtimes.openvino_runtime import read_openvino
+from yolact.runtimes.program_file import read_program
 
 ONNX, OPENVINO, PROGRAM = SUFFIXES = (".onnx", ".xml", ".pt2")
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> tuple[Any, ExportRecord]:
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}.")
     with _readable(path):
-        model, properties = {ONNX: _read_onnx, OPENVINO: _read_xml, PROGRAM: _read_program}[
+        model, properties = {ONNX: _read_onnx, OPENVINO: _read_xml, PROGRAM: read_program}[
             path.suffix
         ](path)
     return model, ExportRecord.from_properties(properties, str(path))
@@ -89,12 +89,6 @@ def _read_onnx(path: Path) -> tuple[Any, dict[str, str]]:
 def _read_xml(path: Path) -> tuple[Any, dict[str, str]]:
     model = read_openvino(str(path))
     return model, openvino_properties(model)
-
-
-def _read_program(path: Path) -> tuple[Any, dict[str, str]]:
-    properties = dict.fromkeys(PROPERTIES, "")
-    program = torch.export.load(path, extra_files=properties)
-    return program, {name: text for name, text in properties.items() if text}
 
 
 def _cut_onnx(model: Any) -> Any:

@@ -1,5 +1,6 @@
 """Which convolutions go to int8, how near the network stays, and that nobody is told of it."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_a_ladder_keeps_ever_more(kinds):
     for kind in kinds.values():
         rungs = ladder(kind.graph)
         kept = [rung.convolutions for rung in rungs]
-        assert all(lower < upper for lower, upper in zip(kept, kept[1:], strict=False))
+        assert all(lower < upper for lower, upper in itertools.pairwise(kept))
         assert len({rung.kept for rung in rungs}) == len(rungs)
         heights.append([len(names) for names in kept])
     assert heights[0] == heights[1]  # whatever the format
