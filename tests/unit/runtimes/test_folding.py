@@ -30,33 +30,31 @@ def norms(network):
 
 
 @pytest.mark.parametrize(
-    ("changes", "left"),
+    "changes",
     [
-        ({}, 0),
-        ({"backbone": "resnet26", "deformable_interval": 2}, 0),
-        ({"backbone": "darknet53", "backbone_widths": None}, 0),
-        (
-            {"backbone": "mobilenetv3_small_100", "backbone_widths": None},
-            0,
-        ),  # norms with activations
-        ({"backbone": "regnety_002", "backbone_widths": None}, 0),
+        {},
+        {"backbone": "resnet26", "deformable_interval": 2},
+        {"backbone": "darknet53", "backbone_widths": None},
+        {"backbone": "mobilenetv3_small_100", "backbone_widths": None},  # norms that activate
+        {"backbone": "regnety_002", "backbone_widths": None},
     ],
 )
-def test_the_same_answers(changes, left):
+def test_the_same_answers(changes):
+    """In doubles, so that nothing but rounding of theirs lies between."""
     torch.manual_seed(0)
-    network = network_with(block="light", **changes)
+    network = network_with(**changes).double()
     levels = norms(network.head)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     folded = folded_copy(network)
     assert has_batch_norms(network)
-    assert norms(folded) == left + levels
-    assert has_batch_norms(folded) == (left > 0)
-    images = torch.randn(2, 3, 64, 96)
+    assert norms(folded) == levels
+    assert not has_batch_norms(folded)
+    images = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     with torch.inference_mode():
         expected, found = network(images), folded(images)
     for name in RAW_OUTPUTS:
         one, other = getattr(found, name), getattr(expected, name)
-        assert (one - other).abs().max() <= 1e-4 * other.abs().max()
+        assert (one - other).abs().max() <= 1e-9 * other.abs().max()
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
 
