@@ -66,31 +66,29 @@ def on_cpu(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, l
     nano = arguments.nano or random_model("yolact-nano", folder)
     resnet50_int8 = arguments.resnet50_int8 or int8_file(resnet50, pictures, folder)
     nano_int8 = arguments.nano_int8 or int8_file(nano, pictures, folder)
-    picture = ("--source", pictures[0], "--repeats", arguments.repeats, "--objects", 10)
-    rival = ("--against", "maskrcnn-resnet50")
-    full_hd = ("--picture-size", "1920x1080", "--objects", 20, "--repeats", arguments.repeats)
-    often = ("--repeats", 5 * arguments.repeats)
-    yield "ResNet-50 at 550 pixels", [resnet50, resnet50_int8, *ON_CPU, *picture, *rival]
-    yield "yolact-nano", [nano, nano_int8, *ON_CPU, *picture, *often]
-    yield "ResNet-50, 20 objects in full HD", [resnet50, resnet50_int8, *ON_CPU, *full_hd]
-    yield "yolact-nano, 20 objects in full HD", [nano, nano_int8, *ON_CPU, *full_hd, *often]
+    large = (resnet50, resnet50_int8, *ON_CPU, "--repeats", arguments.repeats)
+    small = (nano, nano_int8, *ON_CPU, "--repeats", 5 * arguments.repeats)
+    picture = ("--source", pictures[0], "--objects", 10)
+    full_hd = ("--picture-size", "1920x1080", "--objects", 20)
+    yield "ResNet-50", [*large, *picture, "--against", "maskrcnn-resnet50"]
+    yield "yolact-nano", [*small, *picture]
+    yield "ResNet-50, 20 objects in full HD", [*large, *full_hd]
+    yield "yolact-nano, 20 objects in full HD", [*small, *full_hd]
 
 
 def on_cuda(arguments: argparse.Namespace) -> Iterator[tuple[str, list[object]]]:
     """The same."""
-    model = ("yolact-base", "--untrained", "--device", arguments.device, "--objects", 10)
-    picture = () if arguments.source is None else ("--source", list_images(arguments.source)[0])
+    model = ("yolact-base", "--untrained", "--device", arguments.device)
     often = ("--repeats", 5 * arguments.repeats)
+    source = () if arguments.source is None else ("--source", list_images(arguments.source)[0])
+    picture = (*source, "--objects", 10)
+    full_hd = ("--picture-size", "1920x1080", "--objects", 20)
     kinds = ("--runtime", "reference,torch,optimized", "--precision", "float32,bf16,fp16")
     batches = ("--runtime", "optimized", "--precision", "bf16", "--batch", "1,4,16,32,64")
     rival = ("--against", "maskrcnn-resnet50")
-    yield "ResNet-101 at 550 pixels", [*model, *picture, *kinds, *rival, *often]
-    yield "ResNet-101 in batches", [*model, *picture, *batches, *often]
-    full_hd = ("--picture-size", "1920x1080", "--objects", 20, "--untrained", *often)
-    yield (
-        "ResNet-101, 20 objects in full HD",
-        ["yolact-base", "--device", arguments.device, *kinds, *full_hd],
-    )
+    yield "ResNet-101", [*model, *kinds, *picture, *rival, *often]
+    yield "ResNet-101 in batches", [*model, *batches, *picture, *often]
+    yield "ResNet-101, 20 objects in full HD", [*model, *kinds, *full_hd, *often]
 
 
 def main() -> None:
@@ -111,7 +109,8 @@ def main() -> None:
         tables = on_cuda(arguments) if gpu else on_cpu(arguments, Path(name))
         for title, words in tables:
             command = ["bench", *map(str, words), "--markdown"]
-            print(f"### {title}\n\n`yolact {shlex.join(command)}`\n", flush=True)
+            shown = shlex.join(command).replace(f"{name}/", "")
+            print(f"### {title}\n\n`yolact {shown}`\n", flush=True)
             done = subprocess.run(
                 [sys.executable, "-m", "yolact", *command],
                 stdout=subprocess.PIPE,

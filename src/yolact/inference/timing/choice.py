@@ -1,6 +1,6 @@
 """What is compared: products of models, runtimes and precisions, as users list them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from yolact.config.runtime import PrecisionChoice, RuntimeChoice
 from yolact.errors import UsageError
 from yolact.inference.load import load, model_file, untrained
 from yolact.inference.predictor import Predictor
+from yolact.runtimes.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,16 @@ def load_all(choices: Iterable[Choice]) -> tuple[list[Loaded], list[str]]:
         if single in found:
             runtime = found[single].runtime
             name = "optimized" if choice.runtime == "optimized" else runtime.name
-            meant = replace(choice, runtime=name, precision=runtime.precision)
-            loaded.setdefault(meant, found[single])
+            # A quantised network keeps what is asked for beside its int8.
+            precision = runtime.precision if choice.precision == "auto" else choice.precision
+            loaded.setdefault(replace(choice, runtime=name, precision=precision), found[single])
     if not loaded:
         raise next(iter(reasons.values()))
-    names = _names(list(loaded))
+    names = _names(loaded)
     same: dict[str, list[str]] = {}
     for choice, reason in reasons.items():
         same.setdefault(str(reason), []).append(_title(choice))
-    left_out = [f"left out: {', '.join(titles)}: {text}" for text, titles in same.items()]
+    left_out = [f"left out: {', '.join(titles)}: {why}" for why, titles in same.items()]
     return [
         Loaded(name, choice, model)
         for name, (choice, model) in zip(names, loaded.items(), strict=True)
@@ -123,15 +125,23 @@ def _title(choice: Choice) -> str:
     return " ".join(word for word in words if word != "auto")
 
 
-def _names(choices: Sequence[Choice]) -> list[str]:
+def _names(loaded: Mapping[Choice, Predictor]) -> list[str]:
     """Of every choice what is not the same for all; where all is the same, the model."""
+    choices = list(loaded)
     paths = [Path(choice.model) for choice in choices]
     short = [path.stem if path.is_file() else path.name for path in paths]
     if len(set(short)) < len({choice.model for choice in choices}):
         short = [choice.model for choice in choices]
     facets = [
-        (model, choice.runtime, choice.precision, f"batch {choice.batch_size}")
-        for model, choice in zip(short, choices, strict=True)
+        (name, choice.runtime, _numbers(choice, model.runtime), f"batch {choice.batch_size}")
+        for name, (choice, model) in zip(short, loaded.items(), strict=True)
     ]
     telling = [place for place in range(4) if len({facet[place] for facet in facets}) > 1] or [0]
     return [" ".join(facet[place] for place in telling) for facet in facets]
+
+
+def _numbers(choice: Choice, runtime: Runtime) -> str:
+    """Those a network computes in: int8 where it is quantised, and what the rest is in."""
+    if choice.precision == runtime.precision:
+        return runtime.precision
+    return f"{runtime.precision}+{choice.precision}"
