@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from yolact.errors import UsageError
+from yolact.inference.predictor import Predictor
 from yolact.training.dry_run import dry_run
 
 
@@ -38,7 +39,21 @@ def test_it_says_what_a_run_would_need_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_limited_run_takes_its_time(tiny_data, tiny_settings, tmp_path, temporary):
+def test_the_model_is_exported_too(tiny_data, tiny_settings, tmp_path, monkeypatch):
+    parities, export = [], Predictor.export
+
+    def spy(*arguments, **settings):
+        parities.append(export(*arguments, **settings))
+
+    monkeypatch.setattr(Predictor, "export", spy)
+    dry_run(tiny_data, out=tmp_path / "run", device="cpu", **tiny_settings | {"steps": 5})
+    (parity,) = parities
+    assert parity.path.suffix == ".onnx"
+    assert parity.raw_difference < 1e-3
+
+
+def test_a_limited_run_takes_its_time(tiny_data, tiny_settings, tmp_path, temporary, monkeypatch):
+    monkeypatch.setattr(Predictor, "export", lambda *_, **__: None)
     settings = tiny_settings | {"max_time": "01:00:00"}
     forecast = dry_run(tiny_data, out=tmp_path / "run", device="cpu", **settings)
     assert 3590 < forecast.total_seconds <= 3600

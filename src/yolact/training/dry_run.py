@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -69,7 +70,7 @@ def dry_run(
 
     The data is read and checked, a few steps are made with the settings of the run, a few pictures
     are validated, checkpoint and artifact are written and the artifact is loaded again, all in a
-    temporary folder.
+    temporary folder. The network is also exported to ONNX, if that is installed.
 
     Args:
         data: As of :func:`yolact.training.run.train`.
@@ -103,8 +104,10 @@ def _dry_run(
         if processes.is_first:
             seconds = _seconds_per_picture(prepared, run.best, device)
         files = [file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()]
-    memory = sum(gathered((_main_memory(prepared.recipe.training.workers),)))
-    gpu = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
+        memory = sum(gathered((_main_memory(prepared.recipe.training.workers),)))
+        gpu = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
+        if processes.is_first:
+            _try_export(prepared, run.best)  # when memory has been measured
     return _forecast(
         prepared,
         seconds_per_step=clock.seconds_per_step,
@@ -157,6 +160,16 @@ def _seconds_per_picture(prepared: Prepared, artifact: Path, device: torch.devic
     started = time.monotonic()
     evaluate_model(predictor, prepared.recipe.detection, few, batch_size=batch_size).compute()
     return (time.monotonic() - started) / len(few.records)
+
+
+def _try_export(prepared: Prepared, artifact: Path) -> None:
+    """Write the network as an exported file, if ONNX is installed, and check it as always."""
+    if find_spec("onnxscript") is None or find_spec("onnxruntime") is None:
+        return
+    pictures = [record.path for record in _first_pictures(prepared.val_data).records[:1]]
+    with tempfile.TemporaryDirectory(prefix="yolact-dry-run-") as folder:
+        model = load(artifact, device="cpu", runtime="torch")
+        model.export(Path(folder, "best.onnx"), masks="raw", pictures=pictures or None)
 
 
 def _forecast(
