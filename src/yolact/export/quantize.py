@@ -7,7 +7,6 @@ with these ranges it makes outputs worse (``benchmarks/precision.py``).
 
 import io
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -27,7 +26,6 @@ _CONVOLUTIONS = {
     *("Convolution", "GroupConvolution", "DeformableConvolution"),  # as OpenVINO calls them
     *("Conv", "DeformConv"),  # as ONNX does
 }
-_TELEMETRY = "openvino_telemetry"
 _TALKERS = ("nncf", "torch.utils.cpp_extension")
 
 
@@ -127,25 +125,10 @@ def _convolutions(
 
 
 def _nncf() -> Any:
-    """NNCF, which would send at its import, and at each call, who uses it for what."""
-    with installed_with("int8"), _hidden(_TELEMETRY):
+    with installed_with("int8"):
         import nncf
 
     return nncf
-
-
-@contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Within it ``module`` cannot be imported: whoever wants it takes it for not installed."""
-    missing = object()
-    before: Any = sys.modules.get(module, missing)
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
-        if before is not missing:
-            sys.modules[module] = before
 
 
 @contextmanager

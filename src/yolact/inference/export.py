@@ -1,5 +1,6 @@
 """``export``: a model as a file for another runtime, in place only once it answers like the model."""
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -125,6 +126,8 @@ def export(
         raise UsageError("AP is measured on pictures as they are, not on pictures of a fixed size.")
     if int8 is not None and (to == "torch-export" or (masks == "raw" and batch is not None)):
         raise UsageError("int8 is for onnx and openvino files, and a raw one takes any batch.")
+    if not math.isfinite(max_drop):
+        raise UsageError(f"a drop of AP is a number of points, not {max_drop}.")
     scorer = network.mask_scorer
     record = ExportRecord(
         replace(model.metadata, detection=model.detection(**options)),

@@ -1,6 +1,5 @@
 """int8 with a promise: as many layers of a network as AP allows, measured step by step."""
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -18,7 +17,7 @@ from yolact.data.coco import CocoInstances
 from yolact.data.formats.read import list_splits, load_split
 from yolact.data.formats.splits import split_called
 from yolact.data.images import read_image
-from yolact.errors import DataError, ExportError, UsageError
+from yolact.errors import DataError, ExportError
 from yolact.evaluation.coco import Metrics
 from yolact.export.int8_report import Ap, Int8Report, Speed, Trial
 from yolact.export.quantize import ladder, quantize
@@ -115,10 +114,8 @@ def quantize_model(
     Raises:
         DataError: If there is no AP to lose, as the data shows no object of the model's classes.
         ExportError: If too much is lost at every step.
-        UsageError: If NNCF is missing, or ``max_drop`` is no number.
+        UsageError: If NNCF is missing.
     """
-    if not math.isfinite(max_drop):
-        raise UsageError(f"a drop of AP is a number of points, not {max_drop}.")
     detection, truth = record.metadata.detection, pictures.measured
 
     def read(path: Path) -> NDArray[np.float32]:
