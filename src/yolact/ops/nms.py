@@ -99,6 +99,11 @@ def _survivors_of_all(
     return order[keep][kept], labels[keep][kept], kept_scores
 
 
+def _nothing(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    indices = torch.zeros(0, dtype=torch.int64, device=scores.device)
+    return indices, indices, scores.new_zeros(0)
+
+
 def unsuppressed(boxes: Tensor, iou_threshold: float) -> Tensor:
     """Which of ranked boxes (C, K, 4) overlap none of the better ones in their row, (C, K) bool."""
     ranks = torch.arange(boxes.shape[1], device=boxes.device)
@@ -106,11 +111,6 @@ def unsuppressed(boxes: Tensor, iou_threshold: float) -> Tensor:
     # Not `iou > threshold`: NaN, which two boxes without area have, counts as an overlap.
     overlaps = ~(box_iou(boxes, boxes) <= iou_threshold)
     return ~(overlaps & better).any(dim=1)
-
-
-def _nothing(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    indices = torch.zeros(0, dtype=torch.int64, device=scores.device)
-    return indices, indices, scores.new_zeros(0)
 
 
 def cross_class_nms(
