@@ -75,6 +75,7 @@ def test_everything_is_in_the_document(tiny_run, quick_command, tmp_path):
     assert {"device", "torch", "yolact", "python"} <= set(document["conditions"])
     (line,) = document["timelines"]
     assert (line["runtime"], line["precision"], line["batch_size"]) == ("torch", "float32", 2)
+    assert line["source"] == str(tiny_run)
     assert line["description"].startswith("torch ")
     parts = ("backbone", "fpn", "head", "protonet")
     network = sum(stage["seconds"] for stage in line["stages"] if stage["name"] in parts)

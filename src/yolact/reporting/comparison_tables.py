@@ -78,7 +78,7 @@ def notes(comparison: Comparison) -> list[str]:
         "of each, models in turn",
         versions,
         "total: from the file to finished masks; post-processing: detect to masks, share of all but read",
-        *(f"{column.timeline.model}: {column.description}" for column in comparison.columns),
+        *(f"{c.timeline.model}: {c.source}, {c.description}" for c in comparison.columns),
     ]
     batched = [line for line in comparison.timelines if line.batch_size > 1]
     if batched:

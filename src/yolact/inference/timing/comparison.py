@@ -22,6 +22,8 @@ class Column:
     """All that was measured of one model."""
 
     timeline: Timeline
+    source: str
+    """What the model was loaded from."""
     runtime: str
     precision: Precision
     description: str
@@ -49,6 +51,7 @@ class Column:
         gemm = self.gemm
         return {
             **self.timeline.to_dict(),
+            "source": self.source,
             "runtime": self.runtime,
             "precision": self.precision,
             "description": self.description,
@@ -140,6 +143,7 @@ def compare(
     columns = [
         Column(
             line,
+            one.choice.model,
             one.choice.runtime,
             one.model.runtime.precision,
             one.model.runtime.description,
@@ -150,7 +154,13 @@ def compare(
         for one, line in zip(models, timelines, strict=False)
     ]
     columns += [
-        Column(line, "torch", "float32", f"torch {torch.__version__} on {rival.device}, float32")
+        Column(
+            line,
+            "torchvision",
+            "torch",
+            "float32",
+            f"torch {torch.__version__} on {rival.device}, float32",
+        )
         for rival, line in zip(rivals, timelines[len(models) :], strict=True)
     ]
     return Comparison(tuple(columns), tuple(growth), conditions(models[0].model.device))
