@@ -20,14 +20,10 @@ from PIL import Image
 from yolact import files
 from yolact.errors import UsageError
 from yolact.ops.boxes import WHOLE_INPUT, Region
-from yolact.ops.masks import (
-    CroppedMask,
-    assemble_masks,
-    binarize_in_image,
-    confine_masks,
-    trim_mask,
-)
-from yolact.ops.rle import RLE, crop_to_rle
+from yolact.ops.finished_masks import finish_masks
+from yolact.ops.masks import CroppedMask
+from yolact.ops.rle import RLE, runs_to_rle
+from yolact.ops.runs import MaskRuns, mask_area, pack_mask, paste_mask, unpack_mask
 from yolact.structures import Detections
 from yolact.visualization.draw import draw_instances
 
@@ -35,9 +31,6 @@ if TYPE_CHECKING:
     import supervision as sv
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-
-# So many soft masks exist at the same time, whatever the number of objects.
-_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,9 @@ class Polygon:
 class Masks:
     """The masks of a picture's objects; one that nobody reads is never made.
 
-    Internally a mask is kept as the smallest window that holds it; once all of them are made the
-    prototypes they came from are let go.
+    A mask is kept as run lengths, which take a few kilobytes even in large pictures; a bitmap is
+    made of them each time one is asked for. Once all of them are made the prototypes they came from
+    are let go.
     """
 
     def __init__(
@@ -79,7 +73,7 @@ class Masks:
         """
         self._image_size = image_size
         self._region = region
-        self._crops: list[CroppedMask | None] = [None] * len(detections)
+        self._made: list[MaskRuns | None] = [None] * len(detections)
         self._detections = detections if len(detections) else None
 
     @classmethod
@@ -90,21 +84,21 @@ class Masks:
             crops: One per object.
             image_size: (height, width) of the picture.
         """
-        masks = cls.__new__(cls)
+        masks = Masks.__new__(Masks)
         masks._image_size = image_size
         masks._region = WHOLE_INPUT
-        masks._crops = [trim_mask(crop) for crop in crops]
+        masks._made = [pack_mask(crop) for crop in crops]
         masks._detections = None
         return masks
 
     def __len__(self) -> int:
         """Number of objects."""
-        return len(self._crops)
+        return len(self._made)
 
     def __getitem__(self, index: int) -> NDArray[np.bool_]:
         """(H, W) bitmap of one object; makes that one only."""
         bitmap = np.zeros(self._image_size, dtype=np.bool_)
-        _paste(self.crop(index), bitmap)
+        paste_mask(self._runs_of(index), bitmap)
         return bitmap
 
     def __iter__(self) -> Iterator[NDArray[np.bool_]]:
@@ -113,17 +107,15 @@ class Masks:
 
     def crop(self, index: int) -> CroppedMask:
         """The smallest window that holds all pixels of one object; 0 x 0 if it has none."""
-        index = range(len(self))[index]
-        if (crop := self._crops[index]) is None:
-            self._make([index])
-            crop = self._crops[index]
-            assert crop is not None
-        return crop
+        return unpack_mask(self._runs_of(index))
 
     def crops(self) -> list[CroppedMask]:
         """``crop`` of every object."""
-        self._make([index for index, crop in enumerate(self._crops) if crop is None])
-        return [self.crop(index) for index in range(len(self))]
+        return [unpack_mask(runs) for runs in self.runs()]
+
+    def runs(self) -> list[MaskRuns]:
+        """Every mask as it is kept: run lengths within the smallest window that holds it."""
+        return self._finished(range(len(self)))
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "Masks":
         """The masks of some objects, in the order asked for, as lazy as they were.
@@ -133,21 +125,21 @@ class Masks:
         """
         chosen = Masks.from_crops((), self._image_size)
         chosen._region = self._region
-        chosen._crops = [self._crops[index] for index in indices]
-        if self._detections is not None and None in chosen._crops:
+        chosen._made = [self._made[index] for index in indices]
+        if self._detections is not None and None in chosen._made:
             chosen._detections = _take(self._detections, indices)
         return chosen
 
     def numpy(self) -> NDArray[np.bool_]:
         """(N, H, W) bitmaps."""
         bitmaps = np.zeros((len(self), *self._image_size), dtype=np.bool_)
-        for crop, bitmap in zip(self.crops(), bitmaps, strict=True):
-            _paste(crop, bitmap)
+        for runs, bitmap in zip(self.runs(), bitmaps, strict=True):
+            paste_mask(runs, bitmap)
         return bitmaps
 
     def rle(self) -> list[RLE]:
         """Every mask in COCO's compressed run-length encoding."""
-        return [crop_to_rle(crop, self._image_size) for crop in self.crops()]
+        return [runs_to_rle(runs, self._image_size) for runs in self.runs()]
 
     def polygons(self, holes: bool = True) -> list[list[Polygon]]:
         """Every mask as outlines: for each object a list of its connected parts.
@@ -161,22 +153,31 @@ class Masks:
 
     def area(self) -> NDArray[np.int64]:
         """(N,) number of pixels of each mask."""
-        return np.array([np.count_nonzero(crop.bitmap) for crop in self.crops()], dtype=np.int64)
+        return np.array([mask_area(runs) for runs in self.runs()], dtype=np.int64)
 
-    def _make(self, indices: Sequence[int]) -> None:
-        if self._detections is None:
-            return
-        for first in range(0, len(indices), _CHUNK):
-            chunk = indices[first : first + _CHUNK]
-            some = _take(self._detections, chunk)
-            with torch.no_grad():
-                soft = assemble_masks(some.prototypes.float(), some.coefficients.float())
-                soft, reach = confine_masks(soft, some.boxes, some.crop, some.crop_margin)
-            crops = binarize_in_image(soft, reach, self._image_size, region=self._region)
-            for index, crop in zip(chunk, crops, strict=True):
-                self._crops[index] = trim_mask(crop)
-        if None not in self._crops:
-            self._detections = None
+    def _runs_of(self, index: int) -> MaskRuns:
+        (runs,) = self._finished([range(len(self))[index]])
+        return runs
+
+    def _finished(self, indices: Sequence[int]) -> list[MaskRuns]:
+        """The masks of some objects, made now if they were not."""
+        missing = [index for index in indices if self._made[index] is None]
+        if self._detections is not None and missing:
+            some = _take(self._detections, missing)
+            made = finish_masks(
+                some.prototypes,
+                some.coefficients,
+                some.boxes,
+                self._image_size,
+                region=self._region,
+                crop=some.crop,
+                crop_margin=some.crop_margin,
+            )
+            for index, new in zip(missing, made, strict=True):
+                self._made[index] = new
+            if None not in self._made:
+                self._detections = None
+        return [runs for index in indices if (runs := self._made[index]) is not None]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -413,16 +414,11 @@ def _take(detections: Detections, indices: Sequence[int] | NDArray[np.int64]) ->
     )
 
 
-def _paste(mask: CroppedMask, bitmap: NDArray[np.bool_]) -> None:
-    height, width = mask.bitmap.shape
-    bitmap[mask.y : mask.y + height, mask.x : mask.x + width] = mask.bitmap
-
-
 def _outlines(mask: CroppedMask, with_holes: bool) -> list[Polygon]:
     if not mask.bitmap.size:
         return []
     contours, hierarchy = cv2.findContours(
-        mask.bitmap.astype(np.uint8),
+        mask.bitmap.view(np.uint8),
         cv2.RETR_CCOMP,
         cv2.CHAIN_APPROX_SIMPLE,
         offset=(mask.x, mask.y),

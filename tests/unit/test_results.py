@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from oracles import masks as oracle
 from yolact import results
 from yolact.errors import UsageError
+from yolact.ops.finished_masks import finish_masks
 from yolact.ops.masks import CroppedMask, assemble_masks, crop_masks
 from yolact.processing.preprocess import fit
 from yolact.results import Masks, Polygon, Result
@@ -70,14 +71,14 @@ def bitmap_of(*rows: str) -> NDArray[np.bool_]:
 
 @pytest.fixture
 def assembled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many masks each call assembled."""
+    """How many masks each call made."""
     calls: list[int] = []
 
-    def counting(prototypes: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    def counting(prototypes: torch.Tensor, coefficients: torch.Tensor, *rest, **more):
         calls.append(len(coefficients))
-        return assemble_masks(prototypes, coefficients)
+        return finish_masks(prototypes, coefficients, *rest, **more)
 
-    monkeypatch.setattr(results, "assemble_masks", counting)
+    monkeypatch.setattr(results, "finish_masks", counting)
     return calls
 
 
@@ -103,11 +104,11 @@ class TestMasks:
         result[::-1].masks.area()
         assert assembled == [3]
 
-    def test_many_are_made_in_chunks(self, assembled: list[int]) -> None:
-        found = detections(THREE_BOXES * 30)
-        masks = Masks(found, SIZE)
-        assert_same_pixels(masks.numpy(), straightforward(found, SIZE))
-        assert assembled == [32, 32, 26]
+    def test_what_is_kept_is_small(self) -> None:
+        result = result_of_three()
+        crops, runs = result.masks.crops(), result.masks.runs()
+        assert sum(one.lengths.nbytes for one in runs) < sum(c.bitmap.nbytes for c in crops) / 5
+        assert [(one.x, one.y) for one in runs] == [(crop.x, crop.y) for crop in crops]
 
     @settings(deadline=None, max_examples=60)
     @given(

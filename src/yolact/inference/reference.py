@@ -17,7 +17,8 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.config.detection import DetectionConfig
 from yolact.inference.predictor import Predictor
 from yolact.model.yolact import Yolact
-from yolact.ops.masks import CroppedMask, trim_mask
+from yolact.ops.masks import CroppedMask
+from yolact.ops.runs import MaskRuns, pack_mask
 from yolact.processing.reference import PlainPreprocessor, detect, make_masks
 from yolact.results import Masks, Result
 from yolact.runtimes.base import Precision, RuntimeName
@@ -86,13 +87,10 @@ class FullMasks(Masks):
         """Number of objects."""
         return len(self._bitmaps)
 
-    def crop(self, index: int) -> CroppedMask:
+    def __getitem__(self, index: int) -> NDArray[np.bool_]:
         """See :class:`yolact.results.Masks`."""
-        return trim_mask(CroppedMask(0, 0, self._bitmaps[index]))
-
-    def crops(self) -> list[CroppedMask]:
-        """See :class:`yolact.results.Masks`."""
-        return [self.crop(index) for index in range(len(self))]
+        bitmap: NDArray[np.bool_] = self._bitmaps[index]
+        return bitmap
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Masks:
         """See :class:`yolact.results.Masks`."""
@@ -101,3 +99,6 @@ class FullMasks(Masks):
     def numpy(self) -> NDArray[np.bool_]:
         """The (N, H, W) bitmaps themselves."""
         return self._bitmaps
+
+    def _finished(self, indices: Sequence[int]) -> list[MaskRuns]:
+        return [pack_mask(CroppedMask(0, 0, self._bitmaps[index])) for index in indices]

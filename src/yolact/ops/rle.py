@@ -9,6 +9,7 @@ from faster_coco_eval.core import mask as coco_mask
 from numpy.typing import NDArray
 
 from yolact.ops.masks import CroppedMask
+from yolact.ops.runs import MaskRuns, pack_mask, run_edges
 
 
 class RLE(TypedDict):
@@ -31,9 +32,28 @@ def crop_to_rle(mask: CroppedMask, image_size: tuple[int, int]) -> RLE:
     Returns:
         The same bytes as pycocotools gives for the full bitmap.
     """
+    return runs_to_rle(pack_mask(mask), image_size)
+
+
+def runs_to_rle(runs: MaskRuns, image_size: tuple[int, int]) -> RLE:
+    """As :func:`crop_to_rle`; the work grows with the number of runs, whatever their lengths."""
     height, width = image_size
-    runs = {"size": [height, width], "counts": _run_lengths(mask, height, width).tolist()}
-    compressed = coco_mask.frPyObjects(runs, height, width)
+    starts, ends = run_edges(runs)
+    # Rows that the image has above and below the window, in all columns before the run's own.
+    elsewhere = starts // max(runs.height, 1) * (height - runs.height) + runs.x * height + runs.y
+    starts, ends = starts + elsewhere, ends + elsewhere
+    # Where a mask is as high as the image, a run may go on at the top of the next column.
+    goes_on = ends[:-1] == starts[1:]
+    starts, ends = (
+        np.delete(starts, np.flatnonzero(goes_on) + 1),
+        np.delete(ends, goes_on.nonzero()),
+    )
+    edges = np.stack((starts, ends), axis=1).ravel()
+    lengths = np.diff(edges, prepend=0, append=height * width)
+    # Only the first run, the one of zeros, may be empty.
+    lengths = lengths[:-1] if len(lengths) > 1 and lengths[-1] == 0 else lengths
+    uncompressed = {"size": [height, width], "counts": lengths.tolist()}
+    compressed = coco_mask.frPyObjects(uncompressed, height, width)
     return RLE(size=[height, width], counts=compressed["counts"].decode("ascii"))
 
 
@@ -114,24 +134,3 @@ def labels_to_rles(labels: NDArray[np.integer[Any]]) -> dict[int, RLE]:
             size=[height, width], counts=compressed["counts"].decode("ascii")
         )
     return masks
-
-
-def _run_lengths(mask: CroppedMask, height: int, width: int) -> NDArray[np.int64]:
-    """Lengths of the runs of 0, 1, 0, 1, … in the image read column by column."""
-    rows, columns = mask.bitmap.shape
-    # An empty row on either side, so that every run has its start and its end in its own column.
-    padded = np.zeros((columns, rows + 2), dtype=np.int8)
-    padded[:, 1:-1] = mask.bitmap.T
-    steps = np.diff(padded, axis=1)
-    starts, ends = (
-        (mask.x + column) * height + mask.y + row
-        for column, row in (np.nonzero(steps == 1), np.nonzero(steps == -1))
-    )
-    # Where the crop is as high as the image, a run may go on at the top of the next column.
-    is_break = ends[:-1] != starts[1:]
-    starts = np.concatenate((starts[:1], starts[1:][is_break]))
-    ends = np.concatenate((ends[:-1][is_break], ends[-1:]))
-    edges = np.stack((starts, ends), axis=1).ravel()
-    lengths = np.diff(edges, prepend=0, append=height * width)
-    # Only the first run, the one of zeros, may be empty.
-    return lengths[:-1] if len(lengths) > 1 and lengths[-1] == 0 else lengths
