@@ -9,7 +9,7 @@ import torch
 
 from yolact.artifacts.run_directory import ABOUT, ANALYSIS, METRICS_LOG, RUN_CONFIG, SNAPSHOTS
 from yolact.inference.explanation import Explanation
-from yolact.inference.timing import Stage, Timeline
+from yolact.inference.timing.timeline import Stage, Timeline
 from yolact.reporting.scene import atlas_uri, picture_uri, scene
 from yolact.results import Result
 from yolact.structures import Detections
@@ -95,7 +95,7 @@ def timeline() -> Timeline:
         Stage("head", ("fpn",), 0.004, 0.005),
         Stage("masks", ("protonet", "head"), 0.001, 0.002),
     )
-    return Timeline("tiny", "a processor", (64, 64), 2, 3, 4.0, stages, 0.020)
+    return Timeline("tiny", "a processor", (64, 64), 2, 3, 4.0, stages, 0.020, 0.025)
 
 
 def _rows(steps: tuple[int, ...]) -> list[dict[str, Any]]:

@@ -8,8 +8,10 @@ YolactError
 └── ExportError       an exported file that does not answer like its model
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class YolactError(Exception):
@@ -53,14 +55,29 @@ class ExportError(YolactError):
 
 @contextmanager
 def installed_with(extra: str) -> Iterator[None]:
-    """Within it optional libraries are imported.
+    """Within it optional libraries are imported, and one that would report its users is kept from it.
 
     Raises:
         UsageError: If one is missing; the message says how to install it.
     """
+    with _hidden("openvino_telemetry"):
+        try:
+            yield
+        except ImportError as error:
+            raise UsageError(
+                f'{error.name or "a library"} is not installed: pip install "yolact[{extra}]".'
+            ) from error
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Within it ``module`` cannot be imported: whoever wants it takes it for not installed."""
+    missing = object()
+    before: Any = sys.modules.get(module, missing)
+    sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
-    except ImportError as error:
-        raise UsageError(
-            f'{error.name or "a library"} is not installed: pip install "yolact[{extra}]".'
-        ) from error
+    finally:
+        del sys.modules[module]
+        if before is not missing:
+            sys.modules[module] = before

@@ -1,34 +1,37 @@
-"""Time each part of models from the picture to finished masks, also beside Mask R-CNN."""
+"""Time models, runtimes and precisions side by side, from the picture to finished masks."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from yolact.cli.common import (
+    add_device,
     add_json,
-    add_model_use,
     answer,
     answer_json,
     load_split,
+    markdown_table,
     progress_bar,
+    say,
     table_text,
 )
+from yolact.config.runtime import Precision, RuntimeName
 
 if TYPE_CHECKING:
     from yolact.evaluation.coco import Metrics
     from yolact.inference.mask_rcnn import MaskRcnn
-    from yolact.inference.predictor import Predictor
-    from yolact.inference.timing import Growth, Timed, Timeline
+    from yolact.inference.timing.choice import Loaded
+    from yolact.inference.timing.comparison import Comparison
 
 _RIVALS = ("maskrcnn-resnet50",)
 _SHORT_SIDE = 800
 _COUNTS = (1, 10, 50, 100)
 _USUAL_OBJECTS = 10
 """What models with random weights are made to find: about what a picture of COCO holds."""
-_GENERATED_SIZE = (480, 640)
+_GENERATED_SIZE = "640x480"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,99 +40,129 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         metavar="MODEL",
         nargs="+",
-        help="run directory, .safetensors or .pth file, or model name",
+        help="run directory, .safetensors, .pth, .onnx, .xml or .pt2 file, or model name",
     )
-    parser.add_argument(
-        "--source",
-        metavar="IMAGE_OR_DIR",
-        help="pictures to run on (default: a generated one of 640x480)",
+    group = parser.add_argument_group(
+        "columns", "One for each combination that exists; lists are written like a,b."
     )
-    parser.add_argument(
+    group.add_argument(
+        "--runtime",
+        type=_words("auto", "optimized", *get_args(RuntimeName)),
+        default=("auto",),
+        metavar="A,…",
+        help=f"{', '.join(get_args(RuntimeName))}, optimized (what model.optimize() takes), or auto: "
+        "torch, or what an exported file is for (default)",
+    )
+    group.add_argument(
+        "--precision",
+        type=_words("auto", *get_args(Precision)),
+        default=("auto",),
+        metavar="A,…",
+        help=f"{', '.join(get_args(Precision))}, or auto (default): a file's own, else float32",
+    )
+    group.add_argument(
+        "--batch",
+        type=_numbers,
+        default=(1,),
+        metavar="N,…",
+        help="copies of a picture that go through together (default: 1)",
+    )
+    group.add_argument(
         "--untrained",
         action="store_true",
         help="random weights for models given by name: speed does not depend on them",
     )
-    parser.add_argument("--against", choices=_RIVALS, help="torchvision's Mask R-CNN beside them")
-    parser.add_argument(
+    group.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights for a MODEL given by name"
+    )
+    add_device(group)
+    group = parser.add_argument_group("pictures")
+    group.add_argument(
+        "--source",
+        metavar="IMAGE_OR_DIR",
+        help="pictures to run on (default: one that is generated)",
+    )
+    group.add_argument(
+        "--picture-size",
+        metavar="WIDTHxHEIGHT",
+        help=f"of the generated one (default: {_GENERATED_SIZE})",
+    )
+    group.add_argument(
+        "--objects",
+        type=_numbers,
+        metavar="N,…",
+        help="make every model find N in each picture; of several numbers the first, and all of them "
+        f"once more in the first picture (default with --against: {','.join(map(str, _COUNTS))})",
+    )
+    group = parser.add_argument_group("beside them")
+    group.add_argument("--against", choices=_RIVALS, help="torchvision's Mask R-CNN")
+    group.add_argument(
         "--against-weights",
         type=Path,
         metavar="FILE",
         help="its state dict, trained on COCO (default: random weights; nothing is downloaded)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--against-size",
         type=_numbers,
         metavar="N,…",
         help=f"shorter side of its input in pixels, one or several (default: {_SHORT_SIDE})",
     )
-    parser.add_argument(
-        "--objects",
-        type=_numbers,
-        metavar="N,…",
-        help="time it with so many objects in the first picture "
-        f"(default with --against: {','.join(map(str, _COUNTS))})",
+    group = parser.add_argument_group("also measured")
+    group.add_argument("--draw", action="store_true", help="drawing what was found")
+    group.add_argument(
+        "--memory", action="store_true", help="memory, for each column in a process of its own"
     )
-    parser.add_argument(
-        "--data", type=Path, metavar="DATA", help="also measure AP there, by the size of objects"
-    )
-    parser.add_argument("--split", default="val", help="of DATA (default: %(default)s)")
+    group.add_argument("--data", type=Path, metavar="DATA", help="AP there, by the size of objects")
+    group.add_argument("--split", default="val", help="of DATA (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=10, metavar="N", help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="a picture of the timelines")
-    add_model_use(parser, batch=False)
-    add_json(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    add_json(form)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print tables or the JSON document."""
     _check(arguments)
-    from yolact.inference.load import load, untrained
-    from yolact.inference.timing import TimedPredictor, measure_growth, measure_together
+    from yolact.inference.timing.comparison import compare
     from yolact.reporting.timeline_picture import draw_timelines
 
-    predictors: dict[str, Predictor] = {
-        name: untrained(name, device=arguments.device)
-        if arguments.untrained
-        else load(name, weights=arguments.weights, device=arguments.device)
-        for name in arguments.models
-    }
+    models, left_out = _models(arguments)
+    for reason in left_out:
+        say(reason)
     rivals = _rivals(arguments)
-    models: list[Timed] = [TimedPredictor(model, name) for name, model in predictors.items()]
-    models += rivals
-    same = arguments.untrained or (bool(rivals) and arguments.against_weights is None)
-    counts = arguments.objects or (_COUNTS if rivals else ())
-    with _pictures(arguments.source) as pictures:
-        runs = len(models) * arguments.repeats * (len(pictures) + len(counts))
+    random = arguments.untrained or (bool(rivals) and arguments.against_weights is None)
+    counts, objects = _objects(arguments, random=random)
+    with _pictures(arguments.source, arguments.picture_size) as pictures:
+        runs = (len(models) + len(rivals)) * arguments.repeats * (len(pictures) + len(counts))
         with progress_bar("timing", runs) as bar:
-            timelines = measure_together(
+            comparison = compare(
                 models,
+                rivals,
                 pictures,
                 repeats=arguments.repeats,
-                objects=_USUAL_OBJECTS if same else None,
+                objects=objects,
+                counts=counts,
+                draws=arguments.draw,
+                with_memory=arguments.memory,
                 on_progress=bar.step,
             )
-            growth = (
-                measure_growth(
-                    models,
-                    pictures[0],
-                    counts,
-                    repeats=arguments.repeats,
-                    on_progress=bar.step,
-                )
-                if counts
-                else []
-            )
-    precision = _precision(predictors, rivals, arguments) if arguments.data else {}
+    accuracy = _accuracy(models, rivals, arguments) if arguments.data else {}
     if arguments.out is not None:
-        draw_timelines(timelines, growth, arguments.out)
+        draw_timelines(comparison.timelines, comparison.growth, arguments.out)
+    names = [rival.name for rival in rivals]
     if arguments.json:
-        answer_json(_document(timelines, growth, precision, arguments))
+        document = _document(comparison, accuracy, names)
+        answer_json({**document, "left_out": left_out, "untrained": arguments.untrained})
         return 0
-    answer(_stage_table(timelines))
-    if growth:
-        answer("\n" + _growth_table(growth))
-    if precision:
-        answer("\n" + _precision_table(precision))
-    answer("\n" + _about(timelines, made_equal=same))
+    _answer_tables(
+        comparison, accuracy, names, markdown_table if arguments.markdown else table_text
+    )
+    if random:
+        answer("random weights, on which speed does not depend")
+    if objects is not None:
+        answer(f"every model is made to find its {objects} best objects")
     return 0
 
 
@@ -145,8 +178,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--data measures AP, for which models must be trained: not --untrained.")
     if arguments.data is not None and arguments.against and arguments.against_weights is None:
         raise UsageError("--data measures AP, for which --against needs --against-weights FILE.")
+    if arguments.source is not None and arguments.picture_size is not None:
+        raise UsageError("--picture-size is of the generated picture, in place of --source.")
     if arguments.out is not None and arguments.out.suffix != ".png":
         raise UsageError(f"--out is a picture (.png), not {arguments.out}.")
+    if min(arguments.batch) < 1:
+        raise UsageError(f"--batch must be at least 1, not {min(arguments.batch)}.")
     if len(set(arguments.models)) < len(arguments.models):
         raise UsageError("name each MODEL once.")
 
@@ -158,9 +195,43 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"numbers like 1,10,50 are needed, not {text!r}") from None
 
 
+def _words(*known: str) -> Callable[[str], tuple[str, ...]]:
+    """Reads a list of some of the words that are known."""
+
+    def read(text: str) -> tuple[str, ...]:
+        for word in text.split(","):
+            if word not in known:
+                raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+        return tuple(text.split(","))
+
+    return read
+
+
+def _models(arguments: argparse.Namespace) -> "tuple[list[Loaded], list[str]]":
+    """All columns of our own that exist, and why others do not."""
+    from yolact.inference.timing.choice import Choice, combinations, load_all
+
+    like = Choice(
+        "", weights=arguments.weights, device=arguments.device, untrained=arguments.untrained
+    )
+    columns = combinations(
+        arguments.models, arguments.runtime, arguments.precision, arguments.batch, like=like
+    )
+    return load_all(columns)
+
+
+def _objects(arguments: argparse.Namespace, *, random: bool) -> tuple[tuple[int, ...], int | None]:
+    """With how many objects growth is measured, and how many every model is made to find."""
+    given = arguments.objects
+    if given is not None:
+        return (given if len(given) > 1 else ()), given[0]
+    return (_COUNTS if arguments.against else ()), (_USUAL_OBJECTS if random else None)
+
+
 @contextmanager
-def _pictures(source: str | None) -> Iterator[list[str | Path]]:
+def _pictures(source: str | None, size: str | None) -> Iterator[list[str | Path]]:
     """The pictures of ``--source``, or one that is made for the occasion."""
+    from yolact.config.model import parse_size
     from yolact.data.generate import generate_dataset
     from yolact.inference.sources import expand_sources
 
@@ -168,7 +239,8 @@ def _pictures(source: str | None) -> Iterator[list[str | Path]]:
         yield expand_sources([source])
         return
     with TemporaryDirectory() as folder:
-        generate_dataset(Path(folder), num_train=1, num_val=1, image_size=_GENERATED_SIZE)
+        shape = parse_size(size or _GENERATED_SIZE)
+        generate_dataset(Path(folder), num_train=1, num_val=1, image_size=shape)
         yield sorted(Path(folder, "images").glob("val_*"))
 
 
@@ -186,18 +258,20 @@ def _rivals(arguments: argparse.Namespace) -> "list[MaskRcnn]":
     ]
 
 
-def _precision(
-    predictors: "dict[str, Predictor]", rivals: "Sequence[MaskRcnn]", arguments: argparse.Namespace
+def _accuracy(
+    models: "Sequence[Loaded]", rivals: "Sequence[MaskRcnn]", arguments: argparse.Namespace
 ) -> "dict[str, Metrics]":
-    """AP of every model on DATA, by our one evaluator."""
+    """AP of every column on DATA, by our one evaluator."""
     from yolact.config.presets import COCO_CLASSES
     from yolact.evaluation.run import fill_evaluator
     from yolact.inference.evaluate import evaluate_model
 
     instances = load_split(arguments.data, arguments.split, None, None)
     found = {
-        name: evaluate_model(model, model.detection(), instances, batch_size=1).compute()
-        for name, model in predictors.items()
+        one.name: evaluate_model(
+            one.model, one.model.detection(), instances, batch_size=one.choice.batch_size
+        ).compute()
+        for one in models
     }
     for rival in rivals:
         found[rival.name] = fill_evaluator(
@@ -206,98 +280,39 @@ def _precision(
     return found
 
 
-def _stage_table(timelines: "Sequence[Timeline]") -> str:
-    by_name = [{stage.name: stage for stage in timeline.stages} for timeline in timelines]
-    rows = [
-        ("input", *(f"{t.image_size[1]}x{t.image_size[0]}" for t in timelines)),
-        ("objects", *(f"{t.num_objects:.1f}" for t in timelines)),
-    ]
-    for name in _merged([[stage.name for stage in t.stages] for t in timelines]):
-        cells = []
-        for stages in by_name:
-            stage = stages.get(name)
-            mark = "*" if stage and stage.per_object else ""
-            cells.append(f"{stage.seconds * 1000:.1f}{mark}" if stage else "")
-        rows.append((name, *cells))
-    rows.append(("total", *(f"{t.seconds * 1000:.1f}" for t in timelines)))
-    if len(timelines) > 1:
-        rows.append(("ratio", *(f"{ratio:.2f}" for ratio in _ratios(timelines).values())))
-    return table_text(("ms a picture, median", *(t.model for t in timelines)), rows)
-
-
-def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
-    """All names; one that the first order lacks comes after its own predecessor."""
-    merged: list[str] = []
-    for order in orders:
-        place = 0
-        for name in order:
-            if name not in merged:
-                merged.insert(place, name)
-            place = merged.index(name) + 1
-    return merged
-
-
-def _growth_table(growth: "Sequence[Growth]") -> str:
-    counts = sorted({count for one in growth for count in one.objects})
-    times = [dict(zip(one.objects, one.seconds, strict=True)) for one in growth]
-    rows = [
-        (f"{n} objects", *(f"{by[n] * 1000:.1f}" if n in by else "" for by in times))
-        for n in counts
-    ]
-    slopes = [one.seconds_per_object for one in growth]
-    rows.append(
-        ("each more", *("" if slope is None else f"{slope * 1000:+.3f}" for slope in slopes))
+def _answer_tables(
+    comparison: "Comparison",
+    accuracy: "dict[str, Metrics]",
+    rivals: Sequence[str],
+    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
+) -> None:
+    from yolact.reporting.comparison_tables import (
+        accuracy_table,
+        growth_table,
+        notes,
+        stage_table,
     )
-    return table_text(("ms, first picture", *(one.model for one in growth)), rows)
 
-
-def _precision_table(precision: "dict[str, Metrics]") -> str:
-    rows = [
-        (
-            f"{name}: {kind}",
-            *(
-                "-" if n is None else f"{n:.3f}"
-                for n in (v.ap, v.ap_small, v.ap_medium, v.ap_large)
-            ),
-        )
-        for name, metrics in precision.items()
-        for kind, v in (("mask", metrics.mask), ("box", metrics.box))
-    ]
-    return table_text(("", "AP", "AP S", "AP M", "AP L"), rows)
-
-
-def _about(timelines: "Sequence[Timeline]", *, made_equal: bool) -> str:
-    first = timelines[0]
-    lines = [
-        f"{first.device}; pictures: {first.num_pictures}, one at a time, {first.num_repeats} runs "
-        "of each, models in turn"
-    ]
-    if any(stage.per_object for timeline in timelines for stage in timeline.stages):
-        lines.append("* done again for each box, on features pooled from it")
-    if made_equal:
-        lines.append(
-            "random weights, on which speed does not depend; every model is made to find its "
-            f"{_USUAL_OBJECTS} best objects"
-        )
-    return "\n".join(lines)
-
-
-def _ratios(timelines: "Sequence[Timeline]") -> dict[str, float]:
-    """How many times as long as the first each model takes."""
-    return {timeline.model: timeline.seconds / timelines[0].seconds for timeline in timelines}
+    tables = [stage_table(comparison, rivals)]
+    if comparison.growth:
+        tables.append(growth_table(comparison.growth))
+    if accuracy:
+        tables.append(accuracy_table(accuracy))
+    for header, *rows in tables:
+        answer(table(header, rows) + "\n")
+    answer("\n".join(notes(comparison)))
 
 
 def _document(
-    timelines: "Sequence[Timeline]",
-    growth: "Sequence[Growth]",
-    precision: "dict[str, Metrics]",
-    arguments: argparse.Namespace,
+    comparison: "Comparison", accuracy: "dict[str, Metrics]", rivals: Sequence[str]
 ) -> dict[str, Any]:
+    first = comparison.timelines[0]
+    names = dict.fromkeys((first.model, *rivals))
     return {
-        "timelines": [timeline.to_dict() for timeline in timelines],
-        "ratios": _ratios(timelines),
-        "growth": [one.to_dict() for one in growth],
-        "precision": {name: metrics.to_dict() for name, metrics in precision.items()},
-        "untrained": arguments.untrained,
-        "out": arguments.out,
+        "timelines": [column.to_dict() for column in comparison.columns],
+        "ratios": {line.model: line.seconds / first.seconds for line in comparison.timelines},
+        "times_as_fast_as": {name: comparison.times_as_fast_as(name) for name in names},
+        "growth": [one.to_dict() for one in comparison.growth],
+        "accuracy": {name: metrics.to_dict() for name, metrics in accuracy.items()},
+        "conditions": comparison.conditions,
     }

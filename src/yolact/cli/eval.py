@@ -156,7 +156,8 @@ def _saving(
         return
     if arguments.save == _FOR_SERVER:
         folder = arguments.out or Path("coco-results")
-        model = Path(name).resolve().name.removesuffix(".safetensors").removesuffix(".pth")
+        path = Path(name).resolve()
+        model = path.stem if path.is_file() else path.name
         # The server asks for detections_[test set]_[algorithm]_results.json.
         masks, boxes = files = [
             folder / f"detections_{split_name(instances.source)}_{model}-{shape}_results.json"

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument(
         "model",
         metavar="MODEL",
-        help="model name, run directory, .safetensors or original .pth file",
+        help="model name, run directory or model file",
     )
     info.set_defaults(act=_info)
 

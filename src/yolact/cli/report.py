@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yolact.cli.common import add_json, answer, answer_json, say
 
 if TYPE_CHECKING:
-    from yolact.inference.timing import Timeline
+    from yolact.inference.timing.timeline import Timeline
     from yolact.reporting.run_record import RunRecord
 
 _COMPARISON = "comparison.html"

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from yolact.artifacts.record import METADATA, ExportRecord
 from yolact.files import replacing
+from yolact.runtimes.openvino_runtime import read_openvino
 
 if TYPE_CHECKING:
     import onnx
@@ -14,12 +13,7 @@ if TYPE_CHECKING:
 
 def from_onnx(model: "onnx.ModelProto") -> Any:
     """The ``openvino.Model`` of an ONNX graph, with the same names."""
-    import openvino
-    from openvino.frontend.onnx import ConversionExtension
-
-    core = openvino.Core()
-    core.add_extension(ConversionExtension("DeformConv", _deformable))
-    return core.read_model(model.SerializeToString())
+    return read_openvino(model.SerializeToString())
 
 
 def join_openvino(preprocess: Any, network: Any, finish: Any) -> Any:
@@ -54,24 +48,3 @@ def write_openvino(model: Any, record: ExportRecord, path: Path) -> None:
     with replacing(path) as graph, replacing(path.with_suffix(".bin")) as weights:
         openvino.save_model(model, graph, compress_to_fp16=False)
         graph.with_suffix(".bin").replace(weights)
-
-
-def _deformable(node: Any) -> Any:
-    """OpenVINO has deformable convolutions (spec 1.5) but reads none from ONNX by itself."""
-    from openvino import opset8
-
-    images, weights, offsets, bias, modulation = map(node.get_input, range(5))
-    pads = node.get_attribute("pads")
-    convolved = opset8.deformable_convolution(
-        images,
-        offsets,
-        weights,
-        node.get_attribute("strides"),
-        pads[:2],
-        pads[2:],
-        node.get_attribute("dilations"),
-        mask=modulation,
-        bilinear_interpolation_pad=True,
-    )
-    shape = np.array([1, -1, 1, 1])
-    return opset8.add(convolved, opset8.reshape(bias, shape, special_zero=False)).outputs()

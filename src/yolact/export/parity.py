@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from yolact.config.detection import DetectionConfig
 from yolact.evaluation.coco import Metrics
+from yolact.export.int8_report import Int8Report
 from yolact.ops.boxes import box_iou
 from yolact.ops.masks import CroppedMask
 from yolact.results import Result
@@ -74,6 +75,8 @@ class Parity:
     """The largest between the networks' outputs, as a fraction of the largest value; of raw files."""
     metrics: dict[str, Metrics] = field(default_factory=dict)
     """COCO AP of ``model`` and ``file``, if there was data to measure on."""
+    int8: Int8Report | None = None
+    """How the network came to int8, if it did."""
 
     def __fspath__(self) -> str:
         """The file."""

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from yolact.artifacts.record import ExportRecord
 from yolact.config.detection import DetectionConfig, DetectionOptions
-from yolact.config.export import FORMATS, FileFormat, FileMasks
+from yolact.config.export import FORMATS, MAX_DROP, FileFormat, FileMasks
 from yolact.data.coco import CocoInstances
 from yolact.data.generate import generate_dataset
 from yolact.data.images import list_images
@@ -38,7 +39,9 @@ from yolact.export.pieces import (
     preprocess_piece,
 )
 from yolact.export.torch_file import write_program
+from yolact.inference.evaluate import evaluate_model
 from yolact.inference.predictor import Predictor
+from yolact.inference.quantization import CalibrationPictures, quantize_model
 from yolact.inference.sources import Source, load_picture, source_path
 from yolact.model.yolact import Yolact
 from yolact.results import Result
@@ -52,6 +55,11 @@ Answer = Callable[[Sequence[NDArray[np.uint8]], float], list[Result]]
 
 _PICTURES = 20  # of those given, so many are compared
 _BATCH = 4
+_WRITERS: dict[str, tuple[Any, Any]] = {
+    FORMATS["onnx"]: (join_onnx, write_onnx),
+    FORMATS["openvino"]: (join_openvino, write_openvino),
+}
+"""What joins and writes graphs, by the suffix of the file."""
 _SIZES = ((240, 320), (320, 240), (300, 300))  # of pictures made for a check
 
 
@@ -66,7 +74,8 @@ def export(
     batch: int | None = None,
     pictures: Sequence[Source] | None = None,
     data: CocoInstances | None = None,
-    int8: Any = None,
+    int8: CalibrationPictures | None = None,
+    max_drop: float = MAX_DROP,
     overwrite: bool = False,
     on_progress: Callable[[str], object] | None = None,
     **options: Unpack[DetectionOptions],
@@ -74,7 +83,8 @@ def export(
     """Write a model as a file for another runtime, and check it against the model.
 
     The file is put in place only if, in every picture, it finds what the model finds, with masks of
-    an IoU of 0.99 and more.
+    an IoU of 0.99 and more. For int8 that is asked of the file before its network is quantised, and of
+    the finished file that it costs no more AP than it may.
 
     Args:
         model: Run by torch in float32.
@@ -86,8 +96,9 @@ def export(
         batch: The only number of pictures it takes at a time; any if None.
         pictures: To check it on. By default those of ``data``, or made ones.
         data: Labelled pictures, to compare AP on as well.
-        int8: The same model in int8, as ``quantize_model`` gives it; its network is written, and the
-            file has to answer like it.
+        int8: Pictures to quantise the network with, and to measure AP on before and after, from
+            :func:`yolact.inference.quantization.choose_pictures`. None: it stays in float32.
+        max_drop: Points of mask AP and of box AP, of 100, that int8 may cost.
         overwrite: Replace files that are there.
         on_progress: Called with what is being done.
         options: Of detection, as when the model is called; the file keeps them as its own.
@@ -96,7 +107,9 @@ def export(
         What the check found. It may be given to :func:`yolact.load`.
 
     Raises:
-        ExportError: If the file does not answer like the model, or nothing could be compared.
+        DataError: If there is no AP to compare int8 by.
+        ExportError: If the file does not answer like the model, or nothing could be compared, or int8
+            costs too much.
         UsageError: If options contradict each other, a library is missing, or the file exists.
     """
     path, say = Path(path), on_progress or _say_nothing
@@ -108,26 +121,31 @@ def export(
         )
     if batch is not None and batch < 1:
         raise UsageError(f"a batch has at least 1 picture, not {batch}.")
-    if data is not None and picture_size is not None:
+    if (data is not None or int8 is not None) and picture_size is not None:
         raise UsageError("AP is measured on pictures as they are, not on pictures of a fixed size.")
     if int8 is not None and (to == "torch-export" or (masks == "raw" and batch is not None)):
         raise UsageError("int8 is for onnx and openvino files, and a raw one takes any batch.")
-    original = model if int8 is None else int8.model
     scorer = network.mask_scorer
     record = ExportRecord(
-        replace(original.metadata, detection=model.detection(**options)),
+        replace(model.metadata, detection=model.detection(**options)),
         masks,
-        "float32" if int8 is None else "int8",
-        None if scorer is None else scorer.state_dict(),
+        mask_scorer=None if scorer is None else scorer.state_dict(),
     )
     shapes = Shapes(batch, picture_size)
     with _in_place_at_the_end(path, FORMATS[to], overwrite=overwrite) as temporary:
         say(f"writing {path}")
-        graph = None if int8 is None else int8.graph
-        outputs = _write(network, record, shapes, to, temporary, full_size=full_size, graph=graph)
+        pieces = _pieces(network, record, shapes, to, full_size=full_size, int8=int8 is not None)
+        outputs = pieces[-1].outputs
+        graphs: list[Any] = []
+        if to == "torch-export":
+            write_program(pieces[0].program(), record, temporary)
+        else:
+            graphs = [_graph(piece, to) for piece in pieces]
+            _write_graphs(graphs, record, temporary)
         say("checking that it answers like the model")
-        shown = _check_pictures(pictures, data, picture_size)
-        parity = _check(temporary, outputs, original, record, batch, shown, data)
+        known = int8.measured if data is None and int8 is not None else data
+        shown = _check_pictures(pictures, known, picture_size)
+        parity = _check(temporary, outputs, model, record, batch, shown, data)
         parity = replace(parity, path=path)
         if not parity.agrees:
             raise ExportError(parity.complaint(), parity)
@@ -137,55 +155,70 @@ def export(
                 "knows (--check).",
                 parity,
             )
+        if int8 is not None:
+
+            def measure(graph: Any) -> Metrics:
+                said = replace(record, precision="int8")
+                _write_graphs(_with_network(graphs, graph), said, temporary)
+                answer = _answers(temporary, outputs, said, batch)
+                return _file_metrics(answer, model.names, said.metadata.detection, int8.measured)
+
+            graph, report = quantize_model(
+                model,
+                graphs[len(graphs) // 2],
+                replace(record, masks="raw"),
+                int8,
+                measure,
+                max_drop=max_drop,
+                say=say,
+            )
+            record = replace(record, metadata=report.added_to(record.metadata), precision="int8")
+            _write_graphs(_with_network(graphs, graph), record, temporary)
+            parity = replace(parity, int8=report)
     return parity
 
 
-def _write(
+def _pieces(
     network: Yolact,
     record: ExportRecord,
     shapes: Shapes,
     to: FileFormat,
-    path: Path,
     *,
     full_size: bool,
-    graph: Any = None,
-) -> tuple[str, ...]:
-    """Write a file, with ``graph`` as its network if there is one; its outputs' names come back."""
+    int8: bool,
+) -> list[Piece]:
+    """What a file is made of; the network is in the middle. torch.export makes it of one."""
     metadata = record.metadata
     model = metadata.model
-    alone = network_piece(network, model.image_size, shapes.batch)
+    alone = network_piece(network, model.image_size, None if int8 else shapes.batch)
     if record.masks == "raw":
-        if to == "torch-export":
-            write_program(alone.program(), record, path)
-        else:
-            _write_pieces([alone], record, to, path, graph)
-        return alone.outputs
+        return [alone]
     finish = finish_of(model, metadata.detection, network.mask_scorer, full_size=full_size)
     if to == "torch-export":
-        whole = final_piece(network, finish, shapes)
-        write_program(whole.program(), record, path)
-        return whole.outputs
-    last = finish_piece(finish, shapes.batch)
-    _write_pieces([preprocess_piece(model, shapes), alone, last], record, to, path, graph)
-    return last.outputs
+        return [final_piece(network, finish, shapes)]
+    return [preprocess_piece(model, shapes), alone, finish_piece(finish, shapes.batch)]
 
 
-def _write_pieces(
-    pieces: Sequence[Piece], record: ExportRecord, to: FileFormat, path: Path, network: Any
-) -> None:
-    """Join pieces and write them, with ``network`` in the place of the one among them if given."""
-    is_onnx, made = to == "onnx", []
-    for piece in pieces:
-        if network is not None and piece.outputs == RAW_OUTPUTS:
-            made.append(network)
-            continue
-        with installed_with("onnx"):
-            graph = piece_onnx(piece)
-        with installed_with("openvino"):
-            made.append(graph if is_onnx else from_onnx(graph))
-    if len(made) > 1:
-        made = [(join_onnx if is_onnx else join_openvino)(*made)]
-    (write_onnx if is_onnx else write_openvino)(made[0], record, path)
+def _graph(piece: Piece, to: FileFormat) -> Any:
+    """A piece as an ``onnx.ModelProto``, or as an ``openvino.Model``."""
+    with installed_with("onnx"):
+        graph = piece_onnx(piece)
+    if to == "onnx":
+        return graph
+    with installed_with("openvino"):
+        return from_onnx(graph)
+
+
+def _with_network(graphs: list[Any], network: Any) -> list[Any]:
+    middle = len(graphs) // 2
+    return [*graphs[:middle], network, *graphs[middle + 1 :]]
+
+
+def _write_graphs(graphs: list[Any], record: ExportRecord, path: Path) -> None:
+    """Join what a file is made of, and write it."""
+    join, write = _WRITERS[path.suffix]
+    parts = deepcopy(graphs)  # joining uses them up
+    write(join(*parts) if len(parts) > 1 else parts[0], record, path)
 
 
 def _check(
@@ -199,18 +232,11 @@ def _check(
 ) -> Parity:
     """What a file finds, beside what its model finds."""
     detection = record.metadata.detection
+    in_batches = _answers(path, outputs, record, batch)
     raw_difference = None
-    with _opening(path):
-        if record.masks == "final":
-            run = open_final(path, outputs)
-            answer: Answer = partial(_finished, run, model.names)
-        else:
-            cpu = torch.device("cpu")
-            file = Predictor(*open_file(path, runtime_of_file(path), cpu))
-            answer = partial(_detected, file, detection)
     if record.masks == "raw":
+        file = _open_raw(path)
         raw_difference = _raw_difference(model, file, [each for _, each in shown], batch or 2)
-    in_batches = partial(_in_batches, answer, batch)
     expected = [model.detect([picture], detection)[0] for _, picture in shown]
     level = level_of(expected)
     found = in_batches([picture for _, picture in shown], max(level - 2 * TIE, 0))
@@ -225,6 +251,21 @@ def _check(
         raw_difference=raw_difference,
         metrics={} if data is None else _metrics(in_batches, model, detection, data),
     )
+
+
+def _answers(path: Path, outputs: Sequence[str], record: ExportRecord, batch: int | None) -> Answer:
+    """What a file finds in pictures, given to it as many at a time as it takes."""
+    with _opening(path):
+        if record.masks == "final":
+            run = open_final(path, outputs)
+            answer: Answer = partial(_finished, run, record.metadata.model.class_names)
+        else:
+            answer = partial(_detected, _open_raw(path), record.metadata.detection)
+    return partial(_in_batches, answer, batch)
+
+
+def _open_raw(path: Path) -> Predictor:
+    return Predictor(*open_file(path, runtime_of_file(path), torch.device("cpu")))
 
 
 @contextmanager
@@ -271,18 +312,21 @@ def _metrics(
     answer: Answer, model: Predictor, detection: DetectionConfig, data: CocoInstances
 ) -> dict[str, Metrics]:
     return {
-        name: fill_evaluator(
-            predict,
-            model.names,
-            data,
-            max_detections=detection.max_detections,
-            batch_size=_BATCH,
-        ).compute()
-        for name, predict in {
-            "model": lambda pictures: model.detect(pictures, detection),
-            "file": lambda pictures: answer(pictures, 0.0),
-        }.items()
+        "model": evaluate_model(model, detection, data, batch_size=_BATCH).compute(),
+        "file": _file_metrics(answer, model.names, detection, data),
     }
+
+
+def _file_metrics(
+    answer: Answer, names: Sequence[str], detection: DetectionConfig, data: CocoInstances
+) -> Metrics:
+    return fill_evaluator(
+        lambda pictures: answer(pictures, 0.0),
+        names,
+        data,
+        max_detections=detection.max_detections,
+        batch_size=_BATCH,
+    ).compute()
 
 
 def _in_batches(

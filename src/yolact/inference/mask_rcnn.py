@@ -16,7 +16,9 @@ from yolact.artifacts.original_weights import read_original_state
 from yolact.config.presets import COCO_CATEGORY_IDS, COCO_CLASSES
 from yolact.errors import UsageError
 from yolact.files import sha256_of
-from yolact.inference.timing import DETECT, Clock, Limit, Part
+from yolact.inference.timing.clock import Clock
+from yolact.inference.timing.measure import Limit
+from yolact.inference.timing.timeline import DETECT, MASKS, Part
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
 
@@ -40,6 +42,7 @@ class MaskRcnn:
     pools features once to classify it and once more to cut out its mask.
     """
 
+    batch_size = 1
     parts = (
         Part("preprocess"),
         Part("backbone", ("preprocess",)),
@@ -50,7 +53,7 @@ class MaskRcnn:
         Part(DETECT, ("box head",)),
         Part("pool masks", (DETECT,), per_object=True),
         Part("mask head", ("pool masks",), per_object=True),
-        Part("masks", ("mask head",)),
+        Part(MASKS, ("mask head",)),
     )
 
     def __init__(
@@ -89,7 +92,7 @@ class MaskRcnn:
     def run(
         self, picture: NDArray[np.uint8], clock: Clock, limit: Limit | None
     ) -> NDArray[np.float32]:
-        """See :class:`yolact.inference.timing.Timed`."""
+        """See :class:`yolact.inference.timing.measure.Timed`."""
         found, _ = self._find(picture, clock, limit or self._settings)
         scores: NDArray[np.float32] = found["scores"].cpu().numpy()
         return scores
@@ -134,12 +137,12 @@ class MaskRcnn:
         }
         with (
             torch.inference_mode(),
-            clock.watching(network.backbone, ends, {DETECT: heads.mask_roi_pool}),
+            clock.watching(ends, {DETECT: heads.mask_roi_pool}, entry=network.backbone),
         ):
             image = torch.from_numpy(picture).to(self.device).permute(2, 0, 1).float() / 255
             (found,) = network([image])
             masks: NDArray[np.bool_] = (found["masks"][:, 0] > 0.5).cpu().numpy()
-            clock.mark("masks")
+            clock.mark(MASKS)
         return found, masks
 
 

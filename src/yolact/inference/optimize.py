@@ -63,7 +63,7 @@ def optimized(
             "run or the artifact it was made from."
         )
     if name == "reference":
-        raise UsageError("the runtime reference is the plain one: load the model with it.")
+        raise UsageError("the runtime reference is the plain one: load it with runtime=reference.")
     network, device = runtime.network, runtime.device
     if name == "auto" and device.type == "cpu":
         return _fastest_on_cpu(network, metadata, precision)

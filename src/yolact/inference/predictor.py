@@ -37,7 +37,7 @@ class Predictor:
         """Take what runs the network, and the record of the model."""
         self.runtime = runtime
         self.metadata = metadata
-        self.preprocessor = Preprocessor(metadata.model)
+        self.preprocessor = Preprocessor(metadata.model, runtime.device)
         self.anchors = build_anchors(metadata.model).to(runtime.device)
 
     @property

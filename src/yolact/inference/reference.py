@@ -21,7 +21,7 @@ from yolact.ops.masks import CroppedMask
 from yolact.ops.runs import MaskRuns, pack_mask
 from yolact.processing.reference import PlainPreprocessor, detect, make_masks
 from yolact.results import Masks, Result
-from yolact.runtimes.base import Precision, RuntimeName
+from yolact.runtimes.base import Precision, RuntimeName, check_images
 from yolact.structures import Detections, Predictions
 
 
@@ -49,6 +49,7 @@ class ReferenceRuntime:
 
     def run(self, images: Tensor) -> Predictions:
         """See :class:`yolact.runtimes.base.Runtime`."""
+        check_images(images, self.network.image_size)
         with torch.inference_mode():
             predictions: Predictions = self.network(images.contiguous())
         return predictions

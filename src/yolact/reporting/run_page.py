@@ -8,7 +8,8 @@ from typing import Any
 
 from yolact.artifacts.run_directory import REPORT
 from yolact.inference.load import load
-from yolact.inference.timing import Stage, Timeline, measure
+from yolact.inference.timing.timed_predictor import measure
+from yolact.inference.timing.timeline import Stage, Timeline
 from yolact.reporting.charts import (
     CHART_SCRIPTS,
     NUM_COLOURS,

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yolact.files import replacing
-from yolact.inference.timing import Growth, Stage, Timeline
+from yolact.inference.timing.timeline import Growth, Stage, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from yolact.config.runtime import Precision as Precision
 from yolact.config.runtime import RuntimeName as RuntimeName
@@ -61,3 +62,27 @@ def check_images(images: Tensor, image_size: tuple[int, int]) -> None:
             f"the network takes batches of 3x{image_size[0]}x{image_size[1]} (channels, height, "
             f"width), not {'x'.join(map(str, images.shape))}."
         )
+
+
+def run_in_parts(
+    run: Callable[[Tensor], Predictions], images: Tensor, size: int | None
+) -> Predictions:
+    """Run images (B, 3, H, W) ``size`` at a time, as a graph of a fixed batch takes them.
+
+    Args:
+        run: What runs just so many.
+        images: Any number of them.
+        size: The graph's batch; None if it takes any.
+    """
+    if size is None or len(images) == size:
+        return run(images)
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        lacking = size - len(part)  # in the last, which is filled up
+        parts.append(run(F.pad(part, (0, 0, 0, 0, 0, 0, 0, lacking)) if lacking else part))
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])[: len(images)]
+
+    return Predictions(**{name: joined(name) for name in RAW_OUTPUTS})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import fx
 
 from yolact.artifacts.record import (
     PROPERTIES,
@@ -38,17 +39,19 @@ def read_graph(path: Path) -> tuple[Any, ExportRecord]:
     """The network alone and the record of the file.
 
     Returns:
-        An ``onnx.ModelProto``, an ``openvino.Model`` or a ``torch.export.ExportedProgram``, and the
-        record.
+        An ``onnx.ModelProto``, an ``openvino.Model`` or the module of a torch program, and the record.
 
     Raises:
         CheckpointError: If the file is missing, broken, or not of this package.
         UsageError: If the library that reads it is not installed.
     """
     model, record = _read(path)
-    if record.masks == "final":
-        with _readable(path):
-            model = {ONNX: _cut_onnx, OPENVINO: _cut_openvino}[path.suffix](model)
+    with _readable(path):
+        if path.suffix == PROGRAM:
+            model = model.module()
+        if record.masks == "final":
+            cut = {ONNX: _cut_onnx, OPENVINO: _cut_openvino, PROGRAM: _cut_program}[path.suffix]
+            model = cut(model)
     return model, record
 
 
@@ -118,3 +121,31 @@ def _cut_openvino(model: Any) -> Any:
     for reader in readers:
         reader.replace_source_output(parameter.output(0))
     return openvino.Model([tensors[name] for name in RAW_OUTPUTS], [parameter], "network")
+
+
+def _cut_program(whole: fx.GraphModule) -> fx.GraphModule:
+    inside = {node for node in whole.graph.nodes if _is_of_network(node)}
+    leaving = [node for node in whole.graph.nodes if node in inside and node.users.keys() - inside]
+    entering = next(
+        source
+        for node in whole.graph.nodes
+        if node in inside
+        for source in node.all_input_nodes
+        if source not in inside and source.op != "get_attr"
+    )
+    cut = fx.Graph()
+    images = cut.placeholder(RAW_INPUT)
+    images.meta = entering.meta
+    batch = cut.call_function(torch.ops.aten.sym_size.int, (images, 0))
+    kept = {entering: images}
+    for node in whole.graph.nodes:
+        if node in inside or (node.op == "get_attr" and node.users.keys() & inside):
+            kept[node] = cut.node_copy(node, kept.__getitem__)
+        else:  # all else that the network reads is how many images there are
+            kept.setdefault(node, batch)
+    cut.output(tuple(kept[node] for node in leaving))
+    return fx.GraphModule(whole, cut)
+
+
+def _is_of_network(node: fx.Node) -> bool:
+    return any(path == "network" for path, _ in node.meta.get("nn_module_stack", {}).values())

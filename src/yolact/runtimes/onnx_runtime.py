@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ import torch
 from torch import Tensor
 
 from yolact.errors import UsageError, installed_with
-from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS, Precision, RuntimeName, check_images
+from yolact.runtimes.base import (
+    RAW_INPUT,
+    RAW_OUTPUTS,
+    Precision,
+    RuntimeName,
+    check_images,
+    run_in_parts,
+)
 from yolact.structures import Predictions
 
 
@@ -94,7 +102,7 @@ def session(model: bytes, provider: Provider) -> Any:
     """A session of ONNX Runtime in which ``provider`` runs all that it can.
 
     Raises:
-        UsageError: If ONNX Runtime is not installed, or has no such provider.
+        UsageError: If ONNX Runtime is not installed, has no such provider, or cannot run the model.
     """
     with installed_with("onnx"):
         import onnxruntime
@@ -107,9 +115,15 @@ def session(model: bytes, provider: Provider) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
-    made = onnxruntime.InferenceSession(
-        model, options, providers=[(provider.name, provider.options)]
-    )
+    try:
+        made = onnxruntime.InferenceSession(
+            model, options, providers=[(provider.name, provider.options)]
+        )
+    except Exception as error:  # its errors have no class of their own in common
+        raise UsageError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot run this network: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     if provider.name not in made.get_providers():  # it falls back to the CPU in silence
         raise UsageError(
             f"ONNX Runtime could not start its {provider.name}: its libraries are not of the "
@@ -128,6 +142,12 @@ def session_name(session: Any) -> str:
 
 def run_session(session: Any, images: Tensor) -> Predictions:
     """Run images (B, 3, H, W) where they lie; what comes out lies there as well, in tensors of its own."""
+    batch = session.get_inputs()[0].shape[0]
+    fixed = batch if isinstance(batch, int) else None
+    return run_in_parts(partial(_run_part, session), images, fixed)
+
+
+def _run_part(session: Any, images: Tensor) -> Predictions:
     images = images.contiguous()
     if images.device.type == "cpu":
         found = session.run(RAW_OUTPUTS, {RAW_INPUT: images.numpy()})

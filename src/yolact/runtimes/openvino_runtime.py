@@ -6,11 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from yolact.errors import UsageError, installed_with
-from yolact.runtimes.base import RAW_INPUT, RAW_OUTPUTS, Precision, RuntimeName, check_images
+from yolact.runtimes.base import (
+    RAW_INPUT,
+    RAW_OUTPUTS,
+    Precision,
+    RuntimeName,
+    check_images,
+    run_in_parts,
+)
 from yolact.structures import Predictions
 
 _HINTS = {"float32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
@@ -18,7 +24,7 @@ _HINTS = {"float32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", 
 
 
 class OpenVinoRuntime:
-    """A raw graph in OpenVINO, compiled for one image at a time.
+    """A raw graph in OpenVINO, compiled for one image at a time, unless its batch is fixed.
 
     The images of a batch run one after the other: each alone keeps all cores busy, and a graph of
     fixed shape is the fastest.
@@ -39,7 +45,7 @@ class OpenVinoRuntime:
         """Compile a graph.
 
         Args:
-            model: An ``openvino.Model`` of the network alone; it is given a fixed shape.
+            model: An ``openvino.Model`` of the network alone; it is given a fixed batch.
             image_size: (height, width) of its input.
             precision: Of the arithmetic; of a quantised graph, of what is not int8 in it. OpenVINO
                 would choose bf16 by itself where it is fast.
@@ -57,7 +63,9 @@ class OpenVinoRuntime:
             raise UsageError(f"OpenVINO has no {precision} on this processor: take float32.")
         self.precision: Precision = "int8" if quantized else precision
         self.mask_scorer, self._image_size, self._rest = mask_scorer, image_size, precision
-        model.reshape({RAW_INPUT: [1, 3, *image_size]})
+        batch = model.input(RAW_INPUT).get_partial_shape()[0]
+        self._batch = batch.get_length() if batch.is_static else 1
+        model.reshape({RAW_INPUT: [self._batch, 3, *image_size]})
         compiled = core.compile_model(
             model,
             "CPU",
@@ -67,7 +75,7 @@ class OpenVinoRuntime:
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             },
         )
-        self._shapes = {name: tuple(compiled.output(name).shape)[1:] for name in RAW_OUTPUTS}
+        self._shapes = {name: tuple(compiled.output(name).shape) for name in RAW_OUTPUTS}
         self._request = compiled.create_infer_request()
         self._lock = Lock()  # a request does one thing at a time
 
@@ -83,27 +91,20 @@ class OpenVinoRuntime:
     def run(self, images: Tensor) -> Predictions:
         """See :class:`yolact.runtimes.base.Runtime`."""
         check_images(images, self._image_size)
-        given = images.contiguous().numpy()
-        # OpenVINO writes into arrays of ours: its own would be overwritten by the next run, while
-        # somebody may still want a mask of this one.
-        found = {
-            name: np.empty((len(given), *shape), np.float32) for name, shape in self._shapes.items()
-        }
-        with self._lock:
-            for index in range(len(given)):
-                self._run_one(
-                    given[index : index + 1],
-                    {name: array[index : index + 1] for name, array in found.items()},
-                )
-        return Predictions(**{name: torch.from_numpy(array) for name, array in found.items()})
+        return run_in_parts(self._run_part, images, self._batch)
 
-    def _run_one(self, image: NDArray[np.float32], outputs: dict[str, NDArray[np.float32]]) -> None:
+    def _run_part(self, images: Tensor) -> Predictions:
         import openvino
 
-        self._request.set_tensor(RAW_INPUT, openvino.Tensor(image, shared_memory=True))
-        for name, array in outputs.items():
-            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
-        self._request.infer()
+        # OpenVINO writes into tensors of ours: its own would be overwritten by the next run, while
+        # somebody may still want a mask of this one.
+        found = {name: torch.empty(shape) for name, shape in self._shapes.items()}
+        with self._lock:
+            for name, tensor in {RAW_INPUT: images.contiguous(), **found}.items():
+                array = tensor.numpy()
+                self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+            self._request.infer()
+        return Predictions(**found)
 
 
 def read_openvino(source: bytes | str) -> Any:
@@ -115,5 +116,29 @@ def read_openvino(source: bytes | str) -> Any:
     """
     with installed_with("openvino"):
         import openvino
+        from openvino.frontend.onnx import ConversionExtension
 
-    return openvino.Core().read_model(source)
+    core = openvino.Core()
+    core.add_extension(ConversionExtension("DeformConv", _deformable))
+    return core.read_model(source)
+
+
+def _deformable(node: Any) -> Any:
+    """OpenVINO has deformable convolutions (spec 1.5) but reads none from ONNX by itself."""
+    from openvino import opset8
+
+    images, weights, offsets, bias, modulation = map(node.get_input, range(5))
+    pads = node.get_attribute("pads")
+    convolved = opset8.deformable_convolution(
+        images,
+        offsets,
+        weights,
+        node.get_attribute("strides"),
+        pads[:2],
+        pads[2:],
+        node.get_attribute("dilations"),
+        mask=modulation,
+        bilinear_interpolation_pad=True,
+    )
+    shape = np.array([1, -1, 1, 1])
+    return opset8.add(convolved, opset8.reshape(bias, shape, special_zero=False)).outputs()

@@ -1,12 +1,11 @@
 """A program of torch.export: torch runs it without knowing the model."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
-from yolact.runtimes.base import Precision, RuntimeName, check_images
+from yolact.runtimes.base import Precision, RuntimeName, check_images, run_in_parts
 from yolact.structures import Predictions
 
 
@@ -18,17 +17,18 @@ class ProgramRuntime:
 
     def __init__(
         self,
-        program: Any,
+        module: fx.GraphModule,
         image_size: tuple[int, int],
         device: torch.device,
         *,
         mask_scorer: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        """Take a ``torch.export.ExportedProgram`` for images of (height, width), to ``device``."""
-        from torch.export.passes import move_to_device_pass
-
+        """Take the module of a program for images of (height, width), to ``device``."""
         self.device, self.mask_scorer, self._image_size = device, mask_scorer, image_size
-        self._module = move_to_device_pass(program, device).module()
+        self._module = module.to(device)
+        given = next(node for node in module.graph.nodes if node.op == "placeholder")
+        batch = given.meta["val"].shape[0]
+        self._batch = batch if isinstance(batch, int) else None  # or a symbol
 
     @property
     def description(self) -> str:
@@ -38,5 +38,8 @@ class ProgramRuntime:
     def run(self, images: Tensor) -> Predictions:
         """See :class:`yolact.runtimes.base.Runtime`."""
         check_images(images, self._image_size)
+        return run_in_parts(self._run_part, images, self._batch)
+
+    def _run_part(self, images: Tensor) -> Predictions:
         with torch.inference_mode():
             return Predictions(*self._module(images))

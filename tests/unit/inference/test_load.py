@@ -3,7 +3,7 @@ import torch
 
 import yolact
 from yolact.errors import CheckpointError, UsageError
-from yolact.inference.load import choose_device
+from yolact.inference.load import choose_device, untrained
 
 
 def test_a_preset_with_original_weights(formula, tmp_path):
@@ -50,3 +50,16 @@ def test_devices():
     for name in ("warp", "cuda:99"):
         with pytest.raises(UsageError, match=f"no device '{name}'"):
             choose_device(name)
+
+
+def test_random_weights_are_the_same_each_time_and_leave_chance_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, two = (
+        untrained("yolact-nano", device="cpu").runtime.network.state_dict() for _ in range(2)
+    )
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    with pytest.raises(UsageError, match="no model is called"):
+        untrained("nobody")

@@ -172,3 +172,16 @@ def test_a_letterbox_changes_nothing_where_the_aspect_is_the_same():
     picture = np.random.default_rng(0).integers(0, 256, size=(128, 192, 3), dtype=np.uint8)
     assert torch.equal(preprocessor(letterbox=True)([picture]), preprocessor()([picture]))
     assert preprocessor().placement((10, 1000)) == fill((64, 96))
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+def test_torch_computes_the_same(letterbox):
+    """What a GPU does. Pictures wide enough for floats to lose the share of a pixel."""
+    random = np.random.default_rng(0)
+    pictures = [
+        random.integers(0, 256, size=(*size, 3), dtype=np.uint8)
+        for size in ((480, 640), (1080, 1920), (1, 1), (64, 96), (3, 4000))
+    ]
+    process = preprocessor((350, 270), letterbox=letterbox)
+    found = process.compute([torch.from_numpy(picture) for picture in pictures])
+    torch.testing.assert_close(found, process(pictures), rtol=0, atol=3e-6)

@@ -10,7 +10,7 @@ import pytest
 from report_run import snapshot, timeline, write_run
 from yolact.artifacts.run_directory import ABOUT, ANALYSIS, METRICS_LOG, RUN_CONFIG, SNAPSHOTS
 from yolact.errors import UsageError
-from yolact.inference.timing import Stage, Timeline
+from yolact.inference.timing.timeline import Stage, Timeline
 from yolact.reporting.run_page import MOST_STEPS, duration, spread, write_report
 
 
@@ -67,7 +67,7 @@ def test_stages_that_do_not_need_each_other_lie_side_by_side(run):
 
 def test_a_model_that_pools_again_is_called_so(run):
     stages = (Stage("backbone", (), 0.1, 0.1), Stage("roi heads", ("backbone",), 0.2, 0.2, True))
-    page, _ = page_of(run, timeline=Timeline("m", "cpu", (64, 64), 1, 1, 2.0, stages, 0.3))
+    page, _ = page_of(run, timeline=Timeline("m", "cpu", (64, 64), 1, 1, 2.0, stages, 0.3, 0.4))
     assert "Done again for each object: roi heads." in page
     assert "do not need each other" not in page
 
