@@ -196,12 +196,16 @@ def test_the_command_says_no_and_shows_why(tmp_path, monkeypatch, quick_command)
     assert "nut.pt2 exists" in again.stderr
 
     right = graph.RawGraph.forward
-    monkeypatch.setattr(
-        graph.RawGraph, "forward", lambda *each: (*right(*each)[:3], -right(*each)[3])
-    )
+
+    def wrong(self, images):
+        *others, prototypes = right(self, images)
+        return *others, -prototypes
+
+    monkeypatch.setattr(graph.RawGraph, "forward", wrong)
     no = quick_command(*words, "--overwrite", "--json", cwd=tmp_path)
     assert no.returncode == 1
     assert "does not answer like the model" in no.stderr.splitlines()[-1]
+    assert no.stderr.count("Traceback") == 0
     document = json.loads(no.stdout)
     assert document["agrees"] is False
     assert len(document["pictures"]) == 2

@@ -91,26 +91,16 @@ class _Axis:
             np.searchsorted(self.positions, last, side="left"),
         )
 
-    def first_after(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The first pixel that lies behind each place, which is given in cells."""
-        pixel = self._guess(places)
-        pixel += self._bounded[pixel + 1] <= places
-        pixel -= self._bounded[pixel] > places
-        return pixel
-
     def first_from(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The first pixel that lies at each place or behind it."""
-        pixel = self._guess(places)
-        pixel += self._bounded[pixel + 1] < places
-        pixel -= self._bounded[pixel] >= places
-        return pixel
-
-    def _guess(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Right or the next to it; places outside of all cells are outside of all pixels."""
-        pixel = np.ceil((places - self._start) / self._step - 0.5)
-        pixel[places < 0] = 0
-        pixel[places > self.cells - 1] = self.pixels
-        return pixel.clip(0, self.pixels).astype(np.int64)
+        """The first pixel at each place, in cells, or behind it; ``pixels`` where there is none."""
+        pixels = np.ceil((places - self._start) / self._step - 0.5)
+        pixels[places < 0] = 0
+        pixels[places > self.cells - 1] = self.pixels
+        found = pixels.clip(0, self.pixels).astype(np.int64)
+        # Right so far, or the next to it.
+        found += self._bounded[found + 1] < places
+        found -= self._bounded[found] >= places
+        return found
 
 
 class _Changes(NamedTuple):
@@ -154,8 +144,10 @@ class _Windows(NamedTuple):
 def _runs(changes: _Changes, rows: _Axis) -> list[MaskRuns]:
     before = changes.before.astype(np.float64)
     places = (0.5 - before) / (changes.after - before) + (changes.cells - 1)
-    starts, ends = rows.first_after(places[::2]), rows.first_from(places[1::2])
-    return join_runs(changes.columns[::2], starts, ends, changes.counts // 2)
+    # A pixel that lies at one half exactly is background: a mask begins behind the place.
+    places[::2] = np.nextafter(places[::2], np.inf)
+    edges = rows.first_from(places)
+    return join_runs(changes.columns[::2], edges[::2], edges[1::2], changes.counts // 2)
 
 
 def _changes_in_boxes(
@@ -169,8 +161,10 @@ def _changes_in_boxes(
 ) -> Iterator[_Changes]:
     """For a processor: each object has a window of its own."""
     everything = _windows(boxes, rows, columns, crop, crop_margin)
-    # A column of cells is one piece of memory, as it is in the windows.
-    cells = np.ascontiguousarray(prototypes.numpy().transpose(2, 1, 0))
+    count, height, width = prototypes.shape
+    # The values of a cell side by side, which is how convolutions with channels last leave them.
+    cells = np.ascontiguousarray(prototypes.numpy().reshape(count, -1).T)
+    cells = cells.reshape(height, width, count).transpose(1, 0, 2)
     fading = None
     if crop == "soft":
         outside = distances_outside(boxes, rows.cells, columns.cells, crop_margin)

@@ -89,10 +89,16 @@ def detect(
     return found
 
 
-def _fast_nms(
+def plain_fast_nms(
     boxes: Tensor, scores: Tensor, config: DetectionConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Candidate, label and score of each entry that survives, class by class."""
+    """Candidate, label and score of each entry that survives, class by class, in no order.
+
+    Args:
+        boxes: (n, 4).
+        scores: (C, n).
+        config: Thresholds.
+    """
     if not len(boxes):
         return _nothing(scores)
     sorted_scores, order = scores.sort(dim=1, descending=True, stable=True)
@@ -108,7 +114,7 @@ def _cross_class_nms(
     boxes: Tensor, scores: Tensor, config: DetectionConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     best, labels = scores.max(dim=0)
-    kept, _, kept_scores = _fast_nms(boxes, best[None], config)
+    kept, _, kept_scores = plain_fast_nms(boxes, best[None], config)
     return kept, labels[kept], kept_scores
 
 
@@ -125,7 +131,7 @@ def _greedy_nms(
     return kept, labels, kept_scores
 
 
-_NMS = {"fast": _fast_nms, "cross-class": _cross_class_nms, "greedy": _greedy_nms}
+_NMS = {"fast": plain_fast_nms, "cross-class": _cross_class_nms, "greedy": _greedy_nms}
 
 
 def _nothing(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -102,7 +102,7 @@ def session(model: bytes, provider: Provider) -> Any:
     """A session of ONNX Runtime in which ``provider`` runs all that it can.
 
     Raises:
-        UsageError: If ONNX Runtime is not installed, or has no such provider.
+        UsageError: If ONNX Runtime is not installed, has no such provider, or cannot run the model.
     """
     with installed_with("onnx"):
         import onnxruntime
@@ -115,9 +115,15 @@ def session(model: bytes, provider: Provider) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
-    made = onnxruntime.InferenceSession(
-        model, options, providers=[(provider.name, provider.options)]
-    )
+    try:
+        made = onnxruntime.InferenceSession(
+            model, options, providers=[(provider.name, provider.options)]
+        )
+    except Exception as error:  # its errors have no class of their own in common
+        raise UsageError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot run this network: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
     if provider.name not in made.get_providers():  # it falls back to the CPU in silence
         raise UsageError(
             f"ONNX Runtime could not start its {provider.name}: its libraries are not of the "

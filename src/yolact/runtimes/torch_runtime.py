@@ -76,6 +76,8 @@ class TorchRuntime:
     def run(self, images: Tensor) -> Predictions:
         """See :class:`yolact.runtimes.base.Runtime`."""
         check_images(images, self.network.image_size)
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.inference_mode(), self._autocast():
             found: Predictions = self._forward(images.contiguous(memory_format=torch.channels_last))
         if not self.compiled and self._dtype is None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,7 +7,9 @@ from hypothesis import strategies as st
 
 from oracles import nms as oracle
 from oracles.boxes import iou
+from yolact.config.detection import DetectionConfig
 from yolact.ops.nms import cross_class_nms, fast_nms, greedy_nms
+from yolact.processing.reference import plain_fast_nms
 
 KINDS = {
     fast_nms: oracle.fast_nms,
@@ -15,13 +19,14 @@ KINDS = {
 all_kinds = pytest.mark.parametrize("nms", KINDS)
 
 
-def run(boxes, scores, nms=fast_nms, iou_threshold=0.5, top_k=200):
+def run(boxes, scores, nms=fast_nms, iou_threshold=0.5, top_k=200, max_detections=None):
     """(candidate, label, score) rows from lists."""
     kept, labels, kept_scores = nms(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(scores, dtype=torch.float32),
         iou_threshold=iou_threshold,
         top_k=top_k,
+        max_detections=max_detections,
     )
     return list(zip(kept.tolist(), labels.tolist(), kept_scores.tolist(), strict=True))
 
@@ -45,10 +50,73 @@ thresholds = st.sampled_from([0.0, 0.31, 0.5, 1.0])
 
 @all_kinds
 @settings(deadline=None, max_examples=150)
-@given(cases(), thresholds, st.integers(1, 9))
-def test_equals_the_oracle(nms, case, iou_threshold, top_k):
+@given(cases(), thresholds, st.integers(1, 9), st.one_of(st.none(), st.integers(1, 9)))
+def test_equals_the_oracle(nms, case, iou_threshold, top_k, most):
     options = {"iou_threshold": iou_threshold, "top_k": top_k}
-    assert run(*case, nms, **options) == KINDS[nms](*case, **options)
+    expected = KINDS[nms](*case, **options)[:most]
+    assert run(*case, nms, max_detections=most, **options) == expected
+
+
+@st.composite
+def hard_cases(draw):
+    """Scores that tie, boxes without area, boxes that are nowhere."""
+    number, classes = draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    corner = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, math.nan])
+    boxes = []
+    for _ in range(number):
+        (x1, x2), (y1, y2) = (sorted((draw(corner), draw(corner))) for _ in range(2))
+        boxes.append((x1, y1, x2, y2))
+    score = st.integers(0, 3).map(lambda n: n / 4)
+    row = st.lists(score, min_size=number, max_size=number)
+    return boxes, draw(st.lists(row, min_size=classes, max_size=classes))
+
+
+@pytest.mark.parametrize("nms", [fast_nms, cross_class_nms])
+@settings(deadline=None, max_examples=200)
+@given(hard_cases(), thresholds, st.integers(1, 14), st.one_of(st.none(), st.integers(1, 20)))
+def test_ties_and_degenerate_boxes_as_in_the_oracle(nms, case, iou_threshold, top_k, most):
+    options = {"iou_threshold": iou_threshold, "top_k": top_k}
+    expected = KINDS[nms](*case, **options)[:most]
+    assert run(*case, nms, max_detections=most, **options) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 300),
+    st.sampled_from([1, 4, 80]),
+    st.sampled_from([5, 50, 200]),
+    st.sampled_from([1, 20, 100]),
+    st.sampled_from([0.02, 0.3]),
+    st.integers(0, 2**31),
+)
+def test_the_best_of_many_are_the_first_of_all(number, classes, top_k, most, spread, seed):
+    random = torch.Generator().manual_seed(seed)
+    centers = torch.rand(5, 2, generator=random)[torch.arange(number) % 5]
+    centers = centers + torch.randn(number, 2, generator=random) * spread
+    sides = torch.rand(number, 2, generator=random)
+    boxes = torch.cat((centers - sides / 2, centers + sides / 2), dim=1)
+    scores = torch.rand(classes, number, generator=random).pow(4)
+    options = {"iou_threshold": 0.5, "top_k": top_k}
+    found = fast_nms(boxes, scores, max_detections=most, **options)
+    # Every class with a matrix of its own, as the specification has it.
+    config = DetectionConfig(top_k=top_k, max_detections=100)
+    kept, labels, kept_scores = plain_fast_nms(boxes, scores, config)
+    order = kept_scores.argsort(descending=True, stable=True)[:most]
+    for ours, theirs in zip(found, (kept, labels, kept_scores), strict=True):
+        assert torch.equal(ours, theirs[order])
+
+
+def test_boxes_in_one_place_leave_one_for_each_class():
+    scores = torch.rand(80, 500)
+    kept, labels, _ = fast_nms(
+        torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(500, 4),
+        scores,
+        iou_threshold=0.5,
+        top_k=200,
+        max_detections=100,
+    )
+    assert sorted(labels.tolist()) == list(range(80))
+    assert torch.equal(kept, scores.argmax(dim=1)[labels])
 
 
 @settings(deadline=None)

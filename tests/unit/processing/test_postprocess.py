@@ -2,12 +2,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oracles import nms as oracle
 from yolact.config.detection import DetectionConfig
 from yolact.ops.anchors import generate_anchors
 from yolact.ops.box_coding import decode_boxes
 from yolact.ops.masks import assemble_masks, crop_masks
+from yolact.processing import reference
 from yolact.processing.postprocess import postprocess, select_detections
 from yolact.structures import Predictions
 
@@ -40,6 +43,11 @@ def assert_equal(one, other):
     for name, value in vars(one).items():
         same = getattr(other, name)
         assert torch.equal(value, same) if isinstance(value, torch.Tensor) else value == same, name
+
+
+def share_of_the_picture(masks):
+    """A judge whose verdict can be computed by hand: mean of the mask, times label + 1."""
+    return masks.mean(dim=(1, 2))[:, None] * torch.arange(1, 5)
 
 
 def test_a_batch_equals_its_pictures_one_by_one():
@@ -116,6 +124,61 @@ def test_equals_the_steps_of_the_specification(confidence):
         assert found.scores[i].item() == pytest.approx(score)
         assert torch.equal(found.boxes[i], boxes[anchor])
         assert torch.equal(found.coefficients[i], predictions.coefficients[0, anchor])
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([0.3, 1.0, 3.0, 30.0]),
+    st.sampled_from([0.0, 0.05, 0.2, 0.5, 0.9, 0.999999, 1.0]),
+    st.sampled_from(["fast", "cross-class", "greedy"]),
+    st.sampled_from([None, (1,), (0, 3)]),
+    st.integers(1, 30),
+    st.sampled_from([3, 200]),
+    st.sampled_from([None, share_of_the_picture]),
+)
+def test_equals_the_plain_path(seed, confidence, threshold, nms, labels, most, top_k, scorer):
+    predictions = random_predictions(2, seed, confidence)
+    config = DetectionConfig(
+        score_threshold=threshold, nms=nms, labels=labels, max_detections=most, top_k=top_k
+    )
+    found = postprocess(predictions, ANCHORS, config, scorer)
+    expected = reference.detect(predictions, ANCHORS, config, scorer)
+    for one, other in zip(found, expected, strict=True):
+        assert_equal(one, other)
+
+
+@pytest.mark.parametrize("threshold", [0.001, 0.05, 0.5, 0.99])
+def test_no_candidate_is_overlooked(threshold):
+    # One class against the background, and a score as near to the threshold as can be.
+    exactly = torch.tensor(threshold, dtype=torch.float64).logit().float()
+    logits = torch.full((41, 5), -200.0)
+    logits[:, 0] = 0
+    steps = torch.arange(-20, 21) * exactly.abs().clamp(min=1) * 2.0**-23
+    logits[:, 2] = exactly + steps
+    scores = logits.softmax(dim=1)[:, 1:]
+    assert 0 < (scores.amax(dim=1) > threshold).sum() < 41
+    apart = torch.tensor([[0.5 + i, 0.5, 0.5, 0.5] for i in range(41)])
+    predictions = Predictions(
+        box_offsets=torch.zeros(1, 41, 4),
+        class_logits=logits[None],
+        coefficients=torch.arange(41.0)[None, :, None],
+        prototypes=torch.zeros(1, 1, 2, 2),
+    )
+    config = DetectionConfig(score_threshold=threshold, nms="cross-class", max_detections=100)
+    (found,) = postprocess(predictions, apart, config)
+    expected = (scores.amax(dim=1) > threshold).nonzero()[:, 0]
+    assert sorted(found.coefficients[:, 0].tolist()) == expected.tolist()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_logits_of_a_network_that_diverged(bad):
+    predictions = random_predictions(1)
+    predictions.class_logits[0, ::3, 2] = bad
+    predictions.class_logits[0, ::5, 0] = bad
+    (found,) = postprocess(predictions, ANCHORS, CONFIG)
+    (expected,) = reference.detect(predictions, ANCHORS, CONFIG)
+    assert_equal(found, expected)
 
 
 def test_scores_descend():
@@ -207,11 +270,6 @@ def test_half_precision_is_computed_in_single():
     half = Predictions(**{k: v if v is None else v.half() for k, v in vars(predictions).items()})
     single = Predictions(**{k: v if v is None else v.float() for k, v in vars(half).items()})
     assert_equal(postprocess(half, ANCHORS, CONFIG)[0], postprocess(single, ANCHORS, CONFIG)[0])
-
-
-def share_of_the_picture(masks):
-    """A judge whose verdict can be computed by hand: mean of the mask, times label + 1."""
-    return masks.mean(dim=(1, 2))[:, None] * torch.arange(1, 5)
 
 
 def test_masks_are_scored_after_the_crop_by_their_own_class():
