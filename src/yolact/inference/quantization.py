@@ -1,5 +1,6 @@
 """int8 with a promise: as many layers of a network as AP allows, measured step by step."""
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -47,7 +48,11 @@ class CalibrationPictures:
 
 
 def choose_pictures(
-    data: Path, split: str = "val", *, number: int = CALIBRATION_PICTURES, seed: int = 0
+    data: str | os.PathLike[str],
+    split: str = "val",
+    *,
+    number: int = CALIBRATION_PICTURES,
+    seed: int = 0,
 ) -> CalibrationPictures:
     """Pictures to quantise with, of the train split, and ``split`` to measure on.
 
@@ -63,6 +68,7 @@ def choose_pictures(
     Raises:
         DataError: If the data cannot be used, or one split of a single picture is all there is.
     """
+    data = Path(data)
     measured = load_split(data, split)
     chooser = random.Random(seed)
     if split_called(split) != _TRAIN and data.is_dir() and _TRAIN in list_splits(data):
