@@ -7,6 +7,8 @@ from typing import Any, Literal, TypedDict, cast, get_args
 
 from yolact.errors import UsageError
 
+DISPLAY_SCORE = 0.15
+"""What people are shown scores above it, unless they ask for something else."""
 Nms = Literal["fast", "cross-class", "greedy"]
 Crop = Literal["hard", "soft", "none"]
 

@@ -264,7 +264,7 @@ class Finish(nn.Module):
         return down, across
 
     def _binarize(self, soft: Tensor, reach: Tensor, picture_size: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks (D, height, width) uint8 and their windows, see ``ops.masks.binarize_in_image``."""
+        """Masks (D, height, width) uint8 and their windows, as ``ops.finished_masks`` finds them."""
         height, width = soft.shape[1:]
         left, top, right, bottom = crop_bounds(reach, height, width).nan_to_num().unbind(1)
         down, across = self._region(picture_size)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yolact.config.detection import DetectionConfig
+from yolact.config.detection import DISPLAY_SCORE, DetectionConfig
 from yolact.evaluation.coco import Metrics
 from yolact.export.int8_report import Int8Report
 from yolact.ops.boxes import box_iou
@@ -19,8 +19,6 @@ from yolact.results import Result
 LEAST_IOU = 0.99
 """Of a detection's masks; below it a file does not answer like its model."""
 _FEW_PIXELS = 2  # may differ in any mask: of one of 50 pixels a single one is two per cent
-DISPLAY_SCORE = 0.15
-"""What scores lower is not compared, unless nothing scores higher."""
 TIE = 1e-3
 """Scores so close to a limit may fall on either side of it."""
 _SAME_BOX = 0.9  # IoU from which two boxes may be of one detection

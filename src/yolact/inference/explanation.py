@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolact.config.detection import DetectionOptions
+from yolact.config.detection import DISPLAY_SCORE, DetectionOptions
 from yolact.errors import UsageError
-from yolact.inference.predictor import DISPLAY_SCORE, Predictor
+from yolact.inference.predictor import Predictor
 from yolact.inference.sources import Source, load_picture
 from yolact.ops.masks import assemble_masks, confine_masks
 from yolact.ops.prototypes import KINDS, PrototypeRole, describe_prototypes

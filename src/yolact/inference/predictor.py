@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolact.artifacts.metadata import ArtifactMetadata
-from yolact.config.detection import DetectionConfig, DetectionOptions
+from yolact.config.detection import DISPLAY_SCORE, DetectionConfig, DetectionOptions
 from yolact.config.runtime import Precision, RuntimeChoice
 from yolact.errors import ImageError, UsageError
 from yolact.inference.sources import Source, load_picture, source_path
@@ -26,8 +26,6 @@ from yolact.structures import Detections, Predictions
 
 if TYPE_CHECKING:
     from yolact.export.parity import Parity
-
-DISPLAY_SCORE = 0.15
 
 
 class Predictor:

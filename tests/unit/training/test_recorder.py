@@ -11,7 +11,10 @@ from yolact.data.coco import Annotation, ImageRecord
 from yolact.data.formats.read import load_split
 from yolact.inference.explanation import explain
 from yolact.inference.load import load
+from yolact.inference.predictor import Predictor
 from yolact.losses.matching import match_batch
+from yolact.model.build import build_yolact
+from yolact.runtimes.torch_runtime import TorchRuntime
 from yolact.structures import Target
 from yolact.training import run as run_module
 from yolact.training.recorder import Recorder, choose_pictures, is_due, negatives_by_class
@@ -134,11 +137,13 @@ def test_one_snapshot_a_step_and_metrics_where_they_were_measured(watched):
 
 def test_the_last_snapshot_is_what_explain_says_of_the_last_weights(watched):
     folder, snapshots = watched
-    model = load(folder)
+    metadata = load(folder).metadata
     checkpoint = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
     prefix = "average.module."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint.items() if k.startswith(prefix)}
-    model.runtime.network.load_state_dict(weights)
+    network = build_yolact(metadata.model)
+    network.load_state_dict(weights)
+    model = Predictor(TorchRuntime(network, torch.device("cpu")), metadata)
     for picture, recorded in zip(snapshots[-1].pictures, snapshots[-1].explanations, strict=True):
         again = explain(model, picture.path, score=0, score_threshold=0.0, max_detections=6)
         assert (again.view == recorded.view).all()

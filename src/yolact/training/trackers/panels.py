@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolact.config.detection import DISPLAY_SCORE
 from yolact.evaluation.analysis import Analysis, confusion_names, curves_by_class
 from yolact.inference.explanation import Explanation
-from yolact.inference.predictor import DISPLAY_SCORE
 from yolact.ops.masks import CroppedMask
 from yolact.ops.prototypes import between_extremes
 from yolact.reporting.snapshots import Snapshot, WatchedPicture, nearest_truth
