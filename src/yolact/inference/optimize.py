@@ -15,7 +15,7 @@ from yolact.errors import UsageError, installed_with
 from yolact.inference.reference import ReferenceRuntime
 from yolact.model.yolact import Yolact
 from yolact.runtimes.base import Runtime
-from yolact.runtimes.choose import open_graph
+from yolact.runtimes.choose import check_choice, open_graph
 from yolact.runtimes.folding import fold_batch_norms, folded_copy
 from yolact.runtimes.torch_runtime import TorchRuntime
 
@@ -46,6 +46,7 @@ def runtime_for(
     chosen: Precision = "float32" if precision == "auto" else precision
     if name == "auto" or name == "torch":
         return TorchRuntime(fold_batch_norms(network), device, precision=chosen)
+    check_choice(name, "float32", device, chosen)  # before time goes into a conversion
     started = time.monotonic()
     graph, record = _graph(network, metadata)
     runtime = open_graph(name, graph, record, device, chosen)

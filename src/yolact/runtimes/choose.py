@@ -7,8 +7,9 @@ import torch
 
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.record import ExportRecord
+from yolact.config.export import FilePrecision
 from yolact.config.runtime import Precision, PrecisionChoice, RuntimeChoice, RuntimeName
-from yolact.errors import CheckpointError, UsageError
+from yolact.errors import CheckpointError, UsageError, installed_with
 from yolact.model.mask_scorer import MaskScorer
 from yolact.runtimes.base import Runtime
 from yolact.runtimes.graph_file import ONNX, OPENVINO, PROGRAM, read_graph
@@ -36,7 +37,7 @@ def runtime_of_file(path: Path, asked: RuntimeChoice = "auto") -> RuntimeName:
         return able[0]
     if asked not in able:
         raise UsageError(
-            f"{path} cannot be run by {asked}: {path.suffix} files are for {' or '.join(able)}."
+            f"{path} cannot be run by {asked}: {path.suffix} files are for {', '.join(able)}."
         )
     return asked
 
@@ -83,7 +84,7 @@ def open_graph(
     Raises:
         UsageError: If the runtime is not installed, or cannot do this.
     """
-    chosen = _precision(name, record, precision)
+    chosen = check_choice(name, record.precision, device, precision)
     config = record.metadata.model
     scorer = None
     if record.mask_scorer is not None:
@@ -93,8 +94,6 @@ def open_graph(
         except RuntimeError as error:
             raise CheckpointError("the weights that judge masks do not fit this model.") from error
     if name == "openvino":
-        if device.type != "cpu":
-            raise UsageError(f"the runtime openvino runs on the CPU, not on {device}.")
         graph = model if hasattr(model, "reshape") else read_openvino(model.SerializeToString())
         return OpenVinoRuntime(
             graph,
@@ -115,16 +114,33 @@ def open_graph(
     )
 
 
-def _precision(name: RuntimeName, record: ExportRecord, asked: PrecisionChoice) -> Precision:
-    """What is asked for, if it can be had."""
-    if asked == "auto" or asked == record.precision:
-        return record.precision
+def check_choice(
+    name: RuntimeName, own: FilePrecision, device: torch.device, asked: PrecisionChoice
+) -> Precision:
+    """The precision that a graph will run in, if all that is asked for can be had.
+
+    Args:
+        name: Of the runtime, any but ``reference``.
+        own: What the graph was made in.
+        device: Where to run it.
+        asked: What is asked for.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    if name == "openvino":
+        if device.type != "cpu":
+            raise UsageError(f"the runtime openvino runs on the CPU, not on {device}.")
+        with installed_with("openvino"):
+            import openvino  # noqa: F401
+    if asked == "auto" or asked == own:
+        return own
     if asked == "int8":
         raise UsageError(
             "int8 takes a network quantised on pictures: yolact export --int8 DATA makes a file of it."
         )
     if name in ("onnxruntime", "torch"):
-        raise UsageError(f"the runtime {name} runs this network in {record.precision} only.")
+        raise UsageError(f"the runtime {name} runs this network in {own} only.")
     if asked == "float32":
         raise UsageError("this network is quantised to int8: it cannot be run in float32.")
     return asked
