@@ -12,6 +12,7 @@ from yolact.errors import installed_with
 from yolact.export.graph import FINAL_INPUTS
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
+from yolact.runtimes.onnx_runtime import import_onnxruntime
 
 Outputs = dict[str, NDArray[Any]]
 Run = Callable[[NDArray[np.uint8], NDArray[np.float32]], Outputs]
@@ -66,9 +67,7 @@ def _result(
 
 
 def _open_onnx(path: Path, outputs: Sequence[str]) -> Run:
-    with installed_with("onnx"):
-        import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
