@@ -5,9 +5,12 @@ and run this with    python onnx_masks.py model.onnx street.jpg found.png
 """
 
 import json
+import os
 import sys
 
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime would report to its makers
 import onnxruntime
 from PIL import Image, ImageDraw, ImageOps
 

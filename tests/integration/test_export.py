@@ -1,6 +1,7 @@
 """Models as files: written, checked against the model, and used by others."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -261,3 +262,15 @@ def test_made_pictures_are_better_than_none(tmp_path):
     parity = export(model, tmp_path / "x.pt2", masks="raw")
     assert len({each.image_size for each in parity.pictures}) == 3
     assert parity.total.matched > 5
+
+
+def test_onnx_runtime_does_not_report_to_its_makers(tmp_path):
+    use = "from yolact.runtimes.onnx_runtime import import_onnxruntime as use; use()"
+    done = subprocess.run(
+        [sys.executable, "-c", use],
+        env={k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+        | {"TMPDIR": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []  # its reporter keeps a file there

@@ -12,6 +12,7 @@ from yolact.errors import installed_with
 from yolact.export.graph import FINAL_INPUTS
 from yolact.ops.masks import CroppedMask
 from yolact.results import Masks, Result
+from yolact.runtimes.onnx_runtime import import_onnxruntime
 from yolact.runtimes.program_file import read_program
 
 Outputs = dict[str, NDArray[Any]]
@@ -67,9 +68,7 @@ def _result(
 
 
 def _open_onnx(path: Path, outputs: Sequence[str]) -> Run:
-    with installed_with("onnx"):
-        import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,5 +1,6 @@
 """ONNX Runtime, on the CPU or on CUDA."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,15 +63,26 @@ class OnnxRuntime:
         return run_session(self._session, images)
 
 
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, which would report to its makers from its import on.
+
+    Raises:
+        UsageError: If it is not installed.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it has no other switch that is early enough
+    with installed_with("onnx"):
+        import onnxruntime
+
+    return onnxruntime
+
+
 def runs_on_cuda() -> bool:
     """Whether this ONNX Runtime can use a GPU that is here.
 
     Raises:
         UsageError: If ONNX Runtime is not installed.
     """
-    with installed_with("onnx"):
-        import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers() and (
         torch.cuda.is_available()
     )
@@ -104,9 +116,7 @@ def session(model: bytes, provider: Provider) -> Any:
     Raises:
         UsageError: If ONNX Runtime is not installed, has no such provider, or cannot run the model.
     """
-    with installed_with("onnx"):
-        import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     if provider.name not in onnxruntime.get_available_providers():
         raise UsageError(
             f"this ONNX Runtime has no {provider.name}: pip install onnxruntime-gpu, in place of "
@@ -134,8 +144,7 @@ def session(model: bytes, provider: Provider) -> Any:
 
 def session_name(session: Any) -> str:
     """ONNX Runtime's version, and what does the work in this session."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     provider = session.get_providers()[0].removesuffix("ExecutionProvider")
     return f"ONNX Runtime {onnxruntime.__version__} ({provider})"
 

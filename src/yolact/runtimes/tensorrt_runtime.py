@@ -5,9 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from yolact.errors import UsageError, installed_with
+from yolact.errors import UsageError
 from yolact.runtimes.base import RAW_INPUT, Precision, RuntimeName, check_images
-from yolact.runtimes.onnx_runtime import Provider, run_session, session, session_name
+from yolact.runtimes.onnx_runtime import (
+    Provider,
+    import_onnxruntime,
+    run_session,
+    session,
+    session_name,
+)
 from yolact.structures import Predictions
 
 _PROVIDER = "TensorrtExecutionProvider"
@@ -34,9 +40,7 @@ class TensorRtRuntime:
         Raises:
             UsageError: If ONNX Runtime or TensorRT is not there, or the device is no NVIDIA GPU.
         """
-        with installed_with("onnx"):
-            import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         if _PROVIDER not in onnxruntime.get_available_providers():
             raise UsageError(
                 "TensorRT is not installed: pip install onnxruntime-gpu tensorrt-cu12, on a "
