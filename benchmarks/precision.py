@@ -55,8 +55,10 @@ def main() -> None:
             except YolactError as error:
                 sys.stderr.write(f"{name} int8: {error}\n")
                 continue
-            kept = file.int8.trials[-1].kept if file.int8 is not None else ""
-            models[f"{name} int8, but {kept}"] = load(file)
+            assert file.int8 is not None
+            kept = file.int8.trials[-1].kept
+            rest = "" if kept == "nothing" else f", in float32: {kept}"
+            models[f"{name} int8{rest}"] = load(file)
         pictures = [read_image(record.path) for record in chosen.measured.records]
         timelines = measure_together(
             [TimedPredictor(model, name) for name, model in models.items()],
