@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from yolact.errors import installed_with
 from yolact.runtimes.base import RAW_INPUT
+from yolact.runtimes.onnx_runtime import import_onnxruntime
 
 Graph = TypeVar("Graph")
 """An ``openvino.Model`` or an ``onnx.ModelProto`` of the network alone."""
@@ -125,6 +126,7 @@ def _convolutions(
 
 
 def _nncf() -> Any:
+    import_onnxruntime()  # NNCF would let it report to its makers
     with installed_with("int8"):
         import nncf
 
