@@ -2,7 +2,7 @@
 
 Ranges are taken from real pictures: the smallest and the largest value that each activation has in any
 of them, symmetric about zero, and per channel for weights. NNCF's correction of biases is left out:
-with these ranges it makes outputs worse (``benchmarks/precision.py``).
+with these ranges it moved the outputs of trained models further away, prototypes above all.
 """
 
 import io
