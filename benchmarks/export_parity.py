@@ -3,8 +3,8 @@
     python benchmarks/export_parity.py --pictures photos coco_cc --models yolact-nano yolact-resnet50
 
 A preset has random weights unless a trained file is given as NAME=FILE. Random class scores are all
-alike, so they are spread first: their logits are multiplied, and the background's raised until about
-twenty anchors of a picture stand out. Nothing else is changed.
+alike, so they are spread first: class logits and coefficients are multiplied, and the background's
+logits raised until about twenty anchors of a picture stand out. Nothing else is changed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from yolact.inference.export import export
 from yolact.inference.load import load, untrained
 from yolact.inference.predictor import Predictor
 
-_SPREAD = 8.0  # between the logits of random weights
+_SPREAD = 3.0  # standard deviation of the class logits; of coefficients half of it
 _STANDING_OUT = 20  # anchors of a picture with a score above one half
 
 
@@ -33,10 +33,11 @@ def model_called(text: str, pictures: list[Path]) -> Predictor:
         return load(file, device="cpu")
     model = untrained(name, device="cpu")
     head = model.runtime.network.head
-    head.classes.weight.data *= _SPREAD
-    head.coefficients.weight.data *= _SPREAD
     with torch.inference_mode():
         images = model.preprocessor([read_image(path) for path in pictures[:4]])
+        found = model.runtime.run(images)
+        head.classes.weight.data *= _SPREAD / found.class_logits.std()
+        head.coefficients.weight.data *= _SPREAD / 2 / found.coefficients.std()
         logits = model.runtime.run(images).class_logits
         lead = logits[..., 1:].amax(-1) - logits[..., 0]
         level = lead.topk(_STANDING_OUT, dim=1).values[:, -1].mean()

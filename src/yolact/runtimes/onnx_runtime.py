@@ -125,6 +125,8 @@ def session(model: bytes, provider: Provider) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
+    # Its threads would go on looking for work while torch's do what comes after the network.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         made = onnxruntime.InferenceSession(
             model, options, providers=[(provider.name, provider.options)]
