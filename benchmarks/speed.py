@@ -68,10 +68,12 @@ def on_cpu(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, l
     nano_int8 = arguments.nano_int8 or int8_file(nano, pictures, folder)
     large = (resnet50, resnet50_int8, *ON_CPU, "--repeats", arguments.repeats)
     small = (nano, nano_int8, *ON_CPU, "--repeats", 5 * arguments.repeats)
-    picture = ("--source", pictures[0], "--objects", 10)
+    picture = ("--source", pictures[0], "--objects")
+    rival = ("--against", "maskrcnn-resnet50")
     full_hd = ("--picture-size", "1920x1080", "--objects", 20)
-    yield "ResNet-50", [*large, *picture, "--against", "maskrcnn-resnet50"]
-    yield "yolact-nano", [*small, *picture]
+    yield "ResNet-50, 10 objects", [*large, *picture, 10, *rival]
+    yield "ResNet-50, 100 objects", [*large, *picture, 100, *rival]
+    yield "yolact-nano", [*small, *picture, 10]
     yield "ResNet-50, 20 objects in full HD", [*large, *full_hd]
     yield "yolact-nano, 20 objects in full HD", [*small, *full_hd]
 
