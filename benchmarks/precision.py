@@ -58,11 +58,11 @@ def main() -> None:
             assert file.int8 is not None
             kept = file.int8.trials[-1].kept
             rest = "" if kept == "nothing" else f", in float32: {kept}"
-            models[f"{name} int8{rest}"] = load(file)
-        pictures = [read_image(record.path) for record in chosen.measured.records]
+            models[f"{name} int8{rest}"] = load(file, device="cpu")
+        shown = chosen.measured.records[: arguments.pictures]
         timelines = measure_together(
             [TimedPredictor(model, name) for name, model in models.items()],
-            pictures[: arguments.pictures],
+            [read_image(record.path) for record in shown],
             repeats=arguments.repeats,
         )
         found = [
@@ -73,7 +73,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for line in rows(timelines, found):
         print(line)
-    print(f"\n{timelines[0].device}; {len(pictures)} pictures for AP")
+    print(f"\n{timelines[0].device}; {len(chosen.measured.records)} pictures for AP")
 
 
 def floats(name: str) -> dict[str, Predictor]:

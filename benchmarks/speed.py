@@ -32,7 +32,10 @@ from yolact.inference.load import load, untrained
 from yolact.runtimes.torch_runtime import TorchRuntime
 
 CALIBRATION = 32
-ON_CPU = ("--runtime", "reference,torch,onnxruntime,openvino", "--precision", "auto,bf16")
+ON_CPU = (
+    *("--device", "cpu", "--runtime", "reference,torch,onnxruntime,openvino"),
+    *("--precision", "auto,bf16"),
+)
 
 
 def random_model(name: str, folder: Path) -> Path:
@@ -119,7 +122,7 @@ def main() -> None:
                 text=True,
                 check=True,
             )
-            print(done.stdout, flush=True)
+            print(done.stdout.replace(f"{name}/", ""), flush=True)
 
 
 if __name__ == "__main__":

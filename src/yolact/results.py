@@ -161,9 +161,10 @@ class Masks:
 
     def _finished(self, indices: Sequence[int]) -> list[MaskRuns]:
         """The masks of some objects, made now if they were not."""
+        detections = self._detections  # another thread may let go of them
         missing = [index for index in indices if self._made[index] is None]
-        if self._detections is not None and missing:
-            some = _take(self._detections, missing)
+        if detections is not None and missing:
+            some = _take(detections, missing)
             made = finish_masks(
                 some.prototypes,
                 some.coefficients,

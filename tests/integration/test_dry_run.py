@@ -51,7 +51,8 @@ def test_the_model_is_exported_too(tiny_data, tiny_settings, tmp_path, monkeypat
         parities.append(export(*arguments, **settings))
 
     monkeypatch.setattr(Predictor, "export", spy)
-    dry_run(tiny_data, out=tmp_path / "run", device="cpu", **tiny_settings | {"steps": 5})
+    settings = tiny_settings | {"steps": 5}
+    dry_run(request(tiny_data, tmp_path / "run", **settings), device="cpu")
     (parity,) = parities
     assert parity.path.suffix == ".onnx"
     assert parity.raw_difference < 1e-3

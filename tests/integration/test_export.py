@@ -26,9 +26,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_masks.py"
 PICTURES = [blurry(1), blurry(2), blurry(3, (61, 40)), blurry(4, (33, 130))]
 OUTPUTS = final_outputs(has_scorer=False, full_size=False)
 
-pytest.importorskip("onnx")
-pytest.importorskip("openvino")
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):

@@ -16,8 +16,6 @@ from yolact.inference.export import export
 from yolact.inference.load import load
 from yolact.inference.quantization import choose_pictures, quantize_model
 
-pytest.importorskip("nncf")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -156,20 +156,25 @@ def run(arguments: argparse.Namespace) -> int:
         document = _document(comparison, accuracy, names)
         answer_json({**document, "left_out": left_out, "untrained": arguments.untrained})
         return 0
-    _answer_tables(
-        comparison, accuracy, names, markdown_table if arguments.markdown else table_text
-    )
+    table = markdown_table if arguments.markdown else table_text
+    remarks = _answer_tables(comparison, accuracy, names, table)
     if random:
-        answer("random weights, on which speed does not depend")
+        whose = "random weights" if arguments.untrained else "Mask R-CNN has random weights"
+        remarks.append(f"{whose}, on which speed does not depend")
     if objects is not None:
-        answer(f"every model is made to find its {objects} best objects")
+        remarks.append(f"every model is made to find its {objects} best objects")
+    answer("\n".join(f"- {remark}" if arguments.markdown else remark for remark in remarks))
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what contradicts itself before anything is loaded."""
     from yolact.errors import UsageError
+    from yolact.inference.load import model_file
 
+    for option in ("untrained", "weights"):
+        if getattr(arguments, option) and all(map(model_file, arguments.models)):
+            raise UsageError(f"--{option} is for models given by name.")
     if arguments.against is None and (arguments.against_weights or arguments.against_size):
         raise UsageError("--against-weights and --against-size are for --against.")
     if arguments.untrained and arguments.weights is not None:
@@ -209,8 +214,13 @@ def _words(*known: str) -> Callable[[str], tuple[str, ...]]:
 
 def _models(arguments: argparse.Namespace) -> "tuple[list[Loaded], list[str]]":
     """All columns of our own that exist, and why others do not."""
+    from yolact.config.presets import preset
+    from yolact.inference.load import model_file
     from yolact.inference.timing.choice import Choice, combinations, load_all
 
+    for name in arguments.models:  # a name that nobody has is no reason to leave a column out
+        if arguments.untrained and model_file(name) is None:
+            preset(name)
     like = Choice(
         "", weights=arguments.weights, device=arguments.device, untrained=arguments.untrained
     )
@@ -285,7 +295,8 @@ def _answer_tables(
     accuracy: "dict[str, Metrics]",
     rivals: Sequence[str],
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
-) -> None:
+) -> list[str]:
+    """Print all tables; what must be known to read them comes back."""
     from yolact.reporting.comparison_tables import (
         accuracy_table,
         growth_table,
@@ -300,7 +311,7 @@ def _answer_tables(
         tables.append(accuracy_table(accuracy))
     for header, *rows in tables:
         answer(table(header, rows) + "\n")
-    answer("\n".join(notes(comparison)))
+    return notes(comparison)
 
 
 def _document(

@@ -70,8 +70,11 @@ def load_model(model: str, arguments: argparse.Namespace) -> "Predictor":
         CheckpointError: As :func:`yolact.inference.load.load`.
         UsageError: Likewise.
     """
+    from yolact.errors import UsageError
     from yolact.inference.load import load
 
+    if getattr(arguments, "batch", 1) < 1:
+        raise UsageError(f"--batch must be at least 1, not {arguments.batch}.")
     return load(
         model,
         weights=arguments.weights,

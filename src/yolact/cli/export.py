@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         nargs="+",
         metavar="SOURCE",
-        help="pictures to check the file on (default: those of --data, or made ones)",
+        help="pictures to check the file on, the first 20 of them (default: those of --data or --int8, or "
+        "made ones)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DATA", help="data set: AP of the model and of the file"
@@ -108,7 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     model = load(
         arguments.model, weights=arguments.weights, device=arguments.device, runtime="torch"
     )
-    stem = Path(arguments.model).resolve().name.removesuffix(".safetensors").removesuffix(".pth")
+    path = Path(arguments.model).resolve()
+    stem = path.stem if path.is_file() else path.name
     out = arguments.out or Path(f"{stem}{FORMATS[arguments.to]}")
     try:
         parity = export(

@@ -41,13 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Predict; a picture that cannot be read is reported and skipped, and the exit code is 1."""
     from yolact.config.detection import given_options
-    from yolact.errors import ImageError, UsageError
+    from yolact.errors import ImageError
     from yolact.inference.predictor import predict_files
     from yolact.inference.sinks import ResultWriter
     from yolact.inference.sources import expand_sources
 
-    if arguments.batch < 1:
-        raise UsageError(f"--batch must be at least 1, not {arguments.batch}.")
     paths = expand_sources(arguments.sources)
     model = load_model(arguments.model, arguments)
     formats = [name for name in arguments.save.split(",") if name]

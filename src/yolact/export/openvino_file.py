@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolact.artifacts.record import METADATA, ExportRecord
+from yolact.export.graph import FINAL_INPUTS
 from yolact.files import replacing
 from yolact.runtimes.openvino_runtime import read_openvino
 
@@ -34,7 +35,7 @@ def join_openvino(preprocess: Any, network: Any, finish: Any) -> Any:
             piece_input.get_node()
             for piece in (preprocess, finish)
             for piece_input in piece.inputs
-            if piece_input.get_any_name() in ("pictures", "score")
+            if piece_input.get_any_name() in FINAL_INPUTS
         ],
     )
 

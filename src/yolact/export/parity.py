@@ -114,8 +114,8 @@ class Parity:
             return f"the network in the file gives other numbers: {self.raw_difference:.1g} apart."
         return (
             f"the file does not answer like the model in {len(wrong)} of {len(self.pictures)} "
-            f"pictures: {total.unmatched} detections are without partner, and "
-            f"{total.wrong_masks} masks have an IoU below {LEAST_IOU}."
+            f"pictures: detections without a partner: {total.unmatched}; masks with an IoU below "
+            f"{LEAST_IOU}: {total.wrong_masks}."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """``evaluate``: COCO numbers of a loaded model on a data set, in one call."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -68,8 +68,7 @@ def evaluate_model(
         DataError: If the data has none of the model's classes, or none of those wanted.
         ImageError: If a picture cannot be decoded.
     """
-    if detection.labels is not None:
-        instances = keep_classes(instances, {model.names[label] for label in detection.labels})
+    instances = only_wanted(instances, model.names, detection)
     return fill_evaluator(
         lambda pictures: model.detect(pictures, detection),
         model.names,
@@ -80,3 +79,16 @@ def evaluate_model(
         collect=collect,
         sharing=sharing,
     )
+
+
+def only_wanted(
+    instances: CocoInstances, names: Sequence[str], detection: DetectionConfig
+) -> CocoInstances:
+    """The data with those classes alone that are looked for.
+
+    Raises:
+        DataError: If it has none of them.
+    """
+    if detection.labels is None:
+        return instances
+    return keep_classes(instances, {names[label] for label in detection.labels})

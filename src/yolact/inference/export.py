@@ -40,7 +40,7 @@ from yolact.export.pieces import (
     preprocess_piece,
 )
 from yolact.export.torch_file import write_program
-from yolact.inference.evaluate import evaluate_model
+from yolact.inference.evaluate import evaluate_model, only_wanted
 from yolact.inference.predictor import Predictor
 from yolact.inference.quantization import CalibrationPictures, quantize_model
 from yolact.inference.sources import Source, load_picture, source_path
@@ -177,7 +177,12 @@ def export(
             )
             record = replace(record, metadata=report.added_to(record.metadata), precision="int8")
             _write_graphs(_with_network(graphs, graph), record, temporary)
-            parity = replace(parity, int8=report)
+            metrics = parity.metrics
+            if data is not None:
+                answer = _answers(temporary, outputs, record, batch)
+                final = _file_metrics(answer, model.names, record.metadata.detection, data)
+                metrics = metrics | {"file": final}
+            parity = replace(parity, int8=report, metrics=metrics)
     return parity
 
 
@@ -326,7 +331,7 @@ def _file_metrics(
     return fill_evaluator(
         lambda pictures: answer(pictures, 0.0),
         names,
-        data,
+        only_wanted(data, names, detection),
         max_detections=detection.max_detections,
         batch_size=_BATCH,
     ).compute()
@@ -362,6 +367,8 @@ def _check_pictures(
             (str(source_path(source) or index), load_picture(source))
             for index, source in enumerate(sources[:_PICTURES], start=1)
         ]
+    if not shown:
+        raise UsageError("there is no picture to check the file on.")
     if picture_size is None:
         return shown
     height, width = picture_size
@@ -393,8 +400,8 @@ def network_of(model: Predictor) -> Yolact:
     runtime = model.runtime
     if not isinstance(runtime, TorchRuntime) or runtime.precision != "float32":
         raise UsageError(
-            f"only a model that torch runs in float32 can be exported, not one by {runtime.name} in "
-            f"{runtime.precision}: load what it was made from."
+            f"only a float32 network in torch can be exported, not {runtime.description}: load what it "
+            "was made from."
         )
     return runtime.network
 

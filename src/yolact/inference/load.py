@@ -13,7 +13,7 @@ from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.registry import PUBLISHED
 from yolact.artifacts.run_directory import BEST_ARTIFACT
 from yolact.config.presets import PRESETS, preset
-from yolact.config.runtime import PrecisionChoice, RuntimeChoice
+from yolact.config.runtime import PrecisionChoice, RuntimeChoice, check_names
 from yolact.errors import CheckpointError, UsageError
 from yolact.inference.optimize import runtime_for, say
 from yolact.inference.predictor import Predictor
@@ -57,6 +57,7 @@ def load(
         UsageError: If the device does not exist here, no model has this name, or the runtime is not
             installed or cannot do this.
     """
+    check_names(runtime, precision)
     path = model_file(model)
     if weights is None and path is not None and path.suffix in SUFFIXES:
         name = runtime_of_file(path, runtime)
@@ -79,6 +80,7 @@ def untrained(
     Raises:
         UsageError: As :func:`load`.
     """
+    check_names(runtime, precision)
     target, recipe = choose_device(device, runtime), preset(name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
@@ -185,6 +187,6 @@ def _published_weights(name: str) -> Path:
             f"{name} needs weights: give a file trained with it; none are published."
         )
     raise CheckpointError(
-        f"there is no model {name}: neither a run directory, nor a .safetensors, .pth, .onnx, .xml or .pt2 file, nor "
-        f"one of {', '.join(PRESETS)}."
+        f"there is no model {name}: neither a run directory, nor a .safetensors, .pth, .onnx, .xml or "
+        f".pt2 file, nor one of {', '.join(PRESETS)}."
     )

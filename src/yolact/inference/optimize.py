@@ -10,7 +10,7 @@ import torch
 
 from yolact.artifacts.metadata import ArtifactMetadata
 from yolact.artifacts.record import ExportRecord
-from yolact.config.runtime import Precision, PrecisionChoice, RuntimeChoice
+from yolact.config.runtime import Precision, PrecisionChoice, RuntimeChoice, check_names
 from yolact.errors import UsageError, installed_with
 from yolact.inference.reference import ReferenceRuntime
 from yolact.model.yolact import Yolact
@@ -58,6 +58,7 @@ def optimized(
     runtime: Runtime, metadata: ArtifactMetadata, name: RuntimeChoice, precision: Precision
 ) -> Runtime:
     """Another runtime for the network of ``runtime``; see :meth:`Predictor.optimize`."""
+    check_names(name, precision)
     if not isinstance(runtime, TorchRuntime | ReferenceRuntime) or runtime.precision != "float32":
         raise UsageError(
             f"only a float32 network in torch can be optimized, not {runtime.description}: load the "

@@ -40,11 +40,8 @@ class CalibrationPictures:
     calibration: tuple[Path, ...]
     calibration_source: Path
     measured: CocoInstances
-
-    @property
-    def from_one_split(self) -> bool:
-        """Whether one split had to be divided between the two."""
-        return self.calibration_source == self.measured.source
+    from_one_split: bool
+    """Whether one split had to be divided between the two."""
 
 
 def choose_pictures(
@@ -75,7 +72,7 @@ def choose_pictures(
         train = load_split(data, _TRAIN, needs_labels=False)
         paths = [record.path for record in train.records]
         return CalibrationPictures(
-            tuple(chooser.sample(paths, min(number, len(paths)))), train.source, measured
+            tuple(chooser.sample(paths, min(number, len(paths)))), train.source, measured, False
         )
     records = chooser.sample(measured.records, len(measured.records))
     if len(records) < 2:
@@ -84,7 +81,7 @@ def choose_pictures(
     left = {record.image_id for record in records[count:]}
     rest = _only(measured, left)
     return CalibrationPictures(
-        tuple(record.path for record in records[:count]), measured.source, rest
+        tuple(record.path for record in records[:count]), measured.source, rest, True
     )
 
 
@@ -125,7 +122,7 @@ def quantize_model(
     detection, truth = record.metadata.detection, pictures.measured
 
     def read(path: Path) -> NDArray[np.float32]:
-        images: NDArray[np.float32] = model.preprocessor([read_image(path)]).numpy()
+        images: NDArray[np.float32] = model.preprocessor([read_image(path)]).cpu().numpy()
         return images
 
     say(f"measuring float32 on {len(truth.records)} pictures")

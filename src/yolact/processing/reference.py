@@ -27,7 +27,9 @@ class PlainPreprocessor(Preprocessor):
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """As :class:`yolact.processing.preprocess.Preprocessor`."""
-        return torch.stack([self._prepare(torch.from_numpy(image)) for image in images])
+        return torch.stack(
+            [self._prepare(torch.from_numpy(np.ascontiguousarray(image))) for image in images]
+        )
 
     def _prepare(self, image: Tensor) -> Tensor:
         height, width, _ = image.shape

@@ -73,14 +73,15 @@ def notes(comparison: Comparison) -> list[str]:
     first = comparison.timelines[0]
     conditions = comparison.conditions
     versions = ", ".join(f"{k} {v}" for k, v in conditions.items() if k != "device")
+    batched = [line for line in comparison.timelines if line.batch_size > 1]
+    alone = "" if batched else ", one at a time"
     lines = [
-        f"{first.device}; pictures: {first.num_pictures}, one at a time, {first.num_repeats} runs "
-        "of each, models in turn",
+        f"{first.device}; pictures: {first.num_pictures}{alone}, {first.num_repeats} runs of each, "
+        "models in turn",
         versions,
         "total: from the file to finished masks; post-processing: detect to masks, share of all but read",
         *(f"{c.timeline.model}: {c.source}, {c.description}" for c in comparison.columns),
     ]
-    batched = [line for line in comparison.timelines if line.batch_size > 1]
     if batched:
         lines.append("times of a batch are shared out among its pictures")
     if any(stage.per_object for line in comparison.timelines for stage in line.stages):

@@ -91,7 +91,7 @@ def _draw_lanes(axes: "Axes", timelines: Sequence[Timeline]) -> None:
         y += _LANE * (1 + any(_waiting(timeline))) + _GAP
     axes.set(ylim=(y - _GAP + 0.45, -0.55), xlim=(0, longest * 1.005))
     axes.set_yticks([])
-    axes.set_xlabel(f"ms a picture, median, one picture at a time, on {timelines[0].device}")
+    axes.set_xlabel(f"ms a picture, median, on {timelines[0].device}")
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 

@@ -94,14 +94,18 @@ def open_graph(
         except RuntimeError as error:
             raise CheckpointError("the weights that judge masks do not fit this model.") from error
     if name == "openvino":
-        graph = model if hasattr(model, "reshape") else read_openvino(model.SerializeToString())
-        return OpenVinoRuntime(
-            graph,
-            config.image_size,
-            precision="float32" if chosen == "int8" else chosen,
-            quantized=record.precision == "int8",
-            mask_scorer=scorer,
-        )
+        try:
+            graph = model if hasattr(model, "reshape") else read_openvino(model.SerializeToString())
+            return OpenVinoRuntime(
+                graph,
+                config.image_size,
+                precision="float32" if chosen == "int8" else chosen,
+                quantized=record.precision == "int8",
+                mask_scorer=scorer,
+            )
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise UsageError(f"OpenVINO cannot run this network: {reason}") from error
     if name == "torch":
         return ProgramRuntime(model, config.image_size, device, mask_scorer=scorer)
     kind = TensorRtRuntime if name == "tensorrt" else OnnxRuntime

@@ -66,6 +66,8 @@ class TorchRuntime:
             done.append("batch norm folded")
         if self.compiled:
             done.append("compiled")
+        if self.device.type == "cuda" and self._dtype is None and torch.backends.cudnn.allow_tf32:
+            done.append("convolutions in TF32")
         return f"torch {torch.__version__} on {self.device}, {self.precision}: {', '.join(done)}"
 
     @property

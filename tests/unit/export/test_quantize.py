@@ -21,8 +21,6 @@ from yolact.export.quantize import ladder, quantize
 from yolact.runtimes.base import RAW_OUTPUTS
 from yolact.runtimes.choose import open_graph
 
-pytest.importorskip("nncf")
-
 TOTAL = 50
 """Convolutions that run in yolact-nano, those of the head once for every level."""
 FLOAT = 1

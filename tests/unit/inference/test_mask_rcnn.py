@@ -26,7 +26,6 @@ def test_mask_rcnn_has_stages_that_pool_for_each_box(mask_rcnn, picture):
     pooled = [stage.name for stage in line.stages if stage.per_object]
     assert pooled == ["pool boxes", "box head", "pool masks", "mask head"]
     assert all(stage.seconds > 0 for stage in line.stages)
-    assert sum(stage.seconds for stage in line.stages) == pytest.approx(line.seconds, rel=0.5)
     assert line.num_objects == 5
     assert line.image_size == (64, 96)  # 64 x 85, filled up to a multiple of 32
     assert line.model == "maskrcnn-resnet50 at 64"

@@ -72,3 +72,25 @@ def test_other_files_are_refused_with_one_sentence(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"other\.pt2 is not a"):
         read_program(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["doubled/data/aotinductor/model/x.so", "serialized_state_dict.json", "DOUBLED/models/a"],
+)
+def test_what_is_no_part_of_a_program_is_refused(program, name):
+    with zipfile.ZipFile(program, "a") as archive:
+        archive.writestr(name, "")
+        archive.writestr("doubled/models/A", "")
+        archive.writestr("doubled/models/a", "")
+    with pytest.raises(CheckpointError, match="more than a program"):
+        read_program(program)
+
+
+def test_objects_in_place_of_tensors_are_refused(program, tmp_path):
+    spoilt = tmp_path / "spoilt.pt2"
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(spoilt, "w") as new:
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry).replace(b'"weight_0"', b'"opaque_obj_0"'))
+    with pytest.raises(CheckpointError, match="pickled objects"):
+        read_program(spoilt)

@@ -40,13 +40,14 @@ class Choice:
             return plain.optimize(
                 precision="float32" if self.precision == "auto" else self.precision
             )
-        if self.untrained and model_file(self.model) is None:
+        is_name = model_file(self.model) is None
+        if self.untrained and is_name:
             return untrained(
                 self.model, device=self.device, runtime=self.runtime, precision=self.precision
             )
         return load(
             self.model,
-            weights=self.weights,
+            weights=self.weights if is_name else None,
             device=self.device,
             runtime=self.runtime,
             precision=self.precision,

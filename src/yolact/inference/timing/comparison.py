@@ -9,9 +9,9 @@ import torch
 from yolact.config.runtime import Precision
 from yolact.inference.sources import Source
 from yolact.inference.timing.choice import Loaded
-from yolact.inference.timing.machine import Gemm, conditions
+from yolact.inference.timing.machine import Gemm, compared_with, conditions
 from yolact.inference.timing.measure import Timed, measure_growth, measure_together
-from yolact.inference.timing.memory import Memory, measure_memory
+from yolact.inference.timing.memory import Memory, check_system, measure_memory
 from yolact.inference.timing.timed_predictor import TimedPredictor
 from yolact.inference.timing.timeline import Growth, Timeline
 from yolact.inference.timing.work import network_flops
@@ -100,7 +100,7 @@ def compare(
     """Run models in turn on each picture, and products of matrices between them.
 
     Args:
-        models: Our own, at least one, all on one device.
+        models: Our own, at least one.
         rivals: Others, which are only timed.
         pictures: As for :func:`yolact.inference.timing.measure.measure_together`.
         repeats: Runs of each model with each picture.
@@ -114,17 +114,17 @@ def compare(
         ImageError: If a picture cannot be read.
         UsageError: If a number is out of range, or this system does not tell memory.
     """
+    if with_memory:
+        check_system()
     timed = [
         TimedPredictor(one.model, one.name, batch_size=one.choice.batch_size, draws=draws)
         for one in models
     ]
     together: list[Timed] = [*timed, *rivals]
-    devices = {one.model.device for one in models}
     gemms = {
-        (device, precision): Gemm(device, precision)
-        for device in devices
-        for precision in {
-            one.model.runtime.precision for one in models if one.model.device == device
+        place: Gemm(*place)
+        for place in {
+            (one.model.device, compared_with(one.model.runtime.precision)) for one in models
         }
     }
     timelines = measure_together(
@@ -148,7 +148,7 @@ def compare(
             one.model.runtime.precision,
             one.model.runtime.description,
             network_flops(one.model.metadata.model),
-            gemms[one.model.device, one.model.runtime.precision],
+            gemms[one.model.device, compared_with(one.model.runtime.precision)],
             measure_memory(one.choice, pictures[0], objects=objects) if with_memory else None,
         )
         for one, line in zip(models, timelines, strict=False)

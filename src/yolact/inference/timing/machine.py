@@ -53,13 +53,21 @@ def conditions(device: torch.device) -> dict[str, str]:
     return found
 
 
+def compared_with(precision: Precision) -> Precision:
+    """In which numbers the product is made that a network is compared with.
+
+    Integers of 8 bits are compared with float32, for which every processor has a fast product.
+    """
+    return "float32" if precision == "int8" else precision
+
+
 class Gemm:
     """A product of two large square matrices in torch: what a device can do at most, measured.
 
-    It uses as many threads as torch does. On a processor it is written as a 1x1 convolution, for which
-    torch has the faster product (oneDNN's), whoever made the processor. A network can go beyond it where a convolution is computed
-    in a way that takes fewer operations (Winograd), or with numbers that are smaller: integers of 8
-    bits are compared with float32, for which every processor has a fast product.
+    It uses as many threads as torch does. On a processor it is written as a 1x1 convolution, for
+    which torch has the faster product (oneDNN's), whoever made the processor. A network can go beyond
+    it where a convolution is computed in a way that takes fewer operations (Winograd), or with
+    smaller numbers.
     """
 
     def __init__(self, device: torch.device, precision: Precision) -> None:
@@ -67,9 +75,9 @@ class Gemm:
 
         Args:
             device: Where to multiply.
-            precision: Of the model that is compared.
+            precision: Of the numbers, any but int8.
         """
-        self.precision: Precision = "float32" if precision == "int8" else precision
+        self.precision = precision
         self._device = device
         self._side = _SIDE_ON_GPU if device.type == "cuda" else _SIDE
         self._seconds: list[float] = []

@@ -38,6 +38,17 @@ class Memory:
         return asdict(self)
 
 
+def check_system() -> None:
+    """Make sure that memory can be measured here.
+
+    Raises:
+        UsageError: If this system does not say how much a process has: only Linux does so in a way
+            that can be reset.
+    """
+    if not _STATUS.is_file():
+        raise UsageError(f"memory is measured on Linux only, not on {sys.platform}.")
+
+
 def measure_memory(choice: Choice, source: Source, *, objects: int | None = None) -> Memory:
     """Load a model in a new process, predict there, and ask how large it has become.
 
@@ -49,12 +60,10 @@ def measure_memory(choice: Choice, source: Source, *, objects: int | None = None
         objects: As for :func:`yolact.inference.timing.measure.measure_together`.
 
     Raises:
-        UsageError: If this system does not say how much memory a process has: only Linux does so
-            in a way that can be reset.
+        UsageError: As :func:`check_system`.
         YolactError: As of loading the model and reading the picture.
     """
-    if not _STATUS.is_file():
-        raise UsageError(f"memory is measured on Linux only, not on {sys.platform}.")
+    check_system()
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure, choice, source, objects, torch.get_num_threads()).result()
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from yolact.inference.timing.machine import Gemm, conditions, device_name
+from yolact.inference.timing.machine import Gemm, compared_with, conditions, device_name
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def test_what_a_figure_depends_on():
 )
 def test_the_peak_is_work_over_the_best_time(precision, measured, monkeypatch):
     monkeypatch.setattr("yolact.inference.timing.machine._SIDE", 8)
-    gemm = Gemm(CPU, precision)
+    gemm = Gemm(CPU, compared_with(precision))
     assert gemm.precision == measured
     gemm.run()
     gemm._seconds[:] = [0.5, 0.25, 1.0]

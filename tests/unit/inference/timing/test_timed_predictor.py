@@ -25,10 +25,7 @@ def picture() -> np.ndarray:
 
 @pytest.mark.parametrize("runtime", ["reference", "torch", "onnxruntime", "openvino"])
 def test_what_is_timed_is_what_the_model_does(runtime, tiny_run, picture, monkeypatch):
-    try:
-        model = load(tiny_run, device="cpu", runtime=runtime)
-    except UsageError as error:
-        pytest.skip(str(error))
+    model = load(tiny_run, device="cpu", runtime=runtime)
     finished = []
     finish = type(model).finish
 
@@ -62,7 +59,6 @@ def test_every_stage_of_a_trained_model(tiny_run, tiny_data, picture):
     names = ["preprocess", "backbone", "fpn", "head", "protonet", "detect", "masks"]
     assert [stage.name for stage in line.stages] == names
     assert all(0 < stage.seconds <= stage.p95 for stage in line.stages)
-    assert sum(stage.seconds for stage in line.stages) == pytest.approx(line.seconds, rel=0.5)
     assert (line.model, line.image_size) == ("tiny", (96, 96))
     after = {stage.name: stage.after for stage in line.stages}
     assert after["protonet"] == after["head"] == ("fpn",)
