@@ -5,6 +5,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,14 @@ def _shared(part: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs {folder}, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pauses() -> Iterator[None]:
+    """Between models that are timed; what tests ask of them is no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yolact.inference.timing.measure._PAUSE", 0)
+        yield
 
 
 @pytest.fixture(scope="session")
