@@ -16,7 +16,7 @@ from yolact.runtimes.graph_file import ONNX, OPENVINO, PROGRAM, read_graph
 from yolact.runtimes.onnx_runtime import OnnxRuntime
 from yolact.runtimes.openvino_runtime import OpenVinoRuntime, read_openvino
 from yolact.runtimes.program_runtime import ProgramRuntime
-from yolact.runtimes.tensorrt_runtime import TensorRtRuntime
+from yolact.runtimes.tensorrt_runtime import TensorRtRuntime, check_tensorrt
 
 _RUN_BY: dict[str, tuple[RuntimeName, ...]] = {
     ONNX: ("onnxruntime", "openvino", "tensorrt"),
@@ -137,6 +137,8 @@ def check_choice(
             raise UsageError(f"the runtime openvino runs on the CPU, not on {device}.")
         with installed_with("openvino"):
             import openvino  # noqa: F401
+    if name == "tensorrt":
+        check_tensorrt(device)
     if asked == "auto" or asked == own:
         return own
     if asked == "int8":

@@ -21,6 +21,21 @@ _MOST = 32
 """The largest batch of the first engine; ONNX Runtime builds another for larger ones."""
 
 
+def check_tensorrt(device: torch.device) -> None:
+    """Make sure that TensorRT can run something on a device.
+
+    Raises:
+        UsageError: If ONNX Runtime or TensorRT is not there, or the device is no NVIDIA GPU.
+    """
+    if _PROVIDER not in import_onnxruntime().get_available_providers():
+        raise UsageError(
+            "TensorRT is not installed: pip install onnxruntime-gpu tensorrt-cu12, on a machine with "
+            "an NVIDIA GPU."
+        )
+    if device.type != "cuda":
+        raise UsageError(f"TensorRT runs on NVIDIA GPUs, not on {device}.")
+
+
 class TensorRtRuntime:
     """A raw ONNX graph in TensorRT. Building its engine takes minutes, at the first run."""
 
@@ -38,16 +53,9 @@ class TensorRtRuntime:
         """Prepare a graph; the arguments are those of ``OnnxRuntime``, with any ``precision``.
 
         Raises:
-            UsageError: If ONNX Runtime or TensorRT is not there, or the device is no NVIDIA GPU.
+            UsageError: As :func:`check_tensorrt`.
         """
-        onnxruntime = import_onnxruntime()
-        if _PROVIDER not in onnxruntime.get_available_providers():
-            raise UsageError(
-                "TensorRT is not installed: pip install onnxruntime-gpu tensorrt-cu12, on a "
-                "machine with an NVIDIA GPU."
-            )
-        if device.type != "cuda":
-            raise UsageError(f"TensorRT runs on NVIDIA GPUs, not on {device}.")
+        check_tensorrt(device)
         self.device, self.precision, self.mask_scorer = device, precision, mask_scorer
         self._image_size = image_size
         height, width = image_size
