@@ -9,33 +9,19 @@ median is printed: compare figures of one run only.
 """
 
 import argparse
-import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from interleaved import interleaved
 from yolact.config.presets import preset
 from yolact.model.build import build_yolact
 from yolact.model.deform_conv import DeformableConv
 
 LAYERS = ((128, 138, 2), (128, 69, 1), (256, 35, 1), (512, 18, 1))
 """Channels, side of the input, stride."""
-
-
-def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each task."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
-        task()
-    for _ in range(rounds):
-        for name, task in tasks.items():
-            started = time.perf_counter()
-            task()
-            times[name].append(1000 * (time.perf_counter() - started))
-    return {name: median(values) for name, values in times.items()}
 
 
 def measure_layer(channels: int, side: int, stride: int, rounds: int) -> dict[str, float]:

@@ -8,15 +8,14 @@ by round, and the median is printed: compare figures of one run only.
 """
 
 import argparse
-import time
 from collections.abc import Callable
-from statistics import median
 
 import cv2
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from interleaved import interleaved
 from yolact.config.detection import DetectionConfig
 from yolact.config.presets import preset
 from yolact.model.build import build_anchors
@@ -98,19 +97,6 @@ def mask_tasks(detections: Detections, size: tuple[int, int]) -> dict[str, Calla
         "rle()": kept.rle,
         "polygons()": kept.polygons,
     }
-
-
-def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        way()
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            times[name].append(1000 * (time.perf_counter() - started))
-    return {name: median(values) for name, values in times.items()}
 
 
 def main() -> None:

@@ -163,7 +163,7 @@ def export(
             def measure(graph: Any) -> Metrics:
                 said = replace(record, precision="int8")
                 _write_graphs(_with_network(graphs, graph), said, temporary)
-                answer = _answers(temporary, outputs, said, batch)
+                answer = _answer_of(_open(temporary, outputs, said), said, batch)
                 return _file_metrics(answer, model.names, said.metadata.detection, int8.measured)
 
             graph, report = quantize_model(
@@ -179,7 +179,7 @@ def export(
             _write_graphs(_with_network(graphs, graph), record, temporary)
             metrics = parity.metrics
             if data is not None:
-                answer = _answers(temporary, outputs, record, batch)
+                answer = _answer_of(_open(temporary, outputs, record), record, batch)
                 final = _file_metrics(answer, model.names, record.metadata.detection, data)
                 metrics = metrics | {"file": final}
             parity = replace(parity, int8=report, metrics=metrics)
@@ -240,10 +240,10 @@ def _check(
 ) -> Parity:
     """What a file finds, beside what its model finds."""
     detection = record.metadata.detection
-    in_batches = _answers(path, outputs, record, batch)
+    file = _open(path, outputs, record)
+    in_batches = _answer_of(file, record, batch)
     raw_difference = None
-    if record.masks == "raw":
-        file = _open_raw(path)
+    if isinstance(file, Predictor):
         raw_difference = _raw_difference(model, file, [each for _, each in shown], batch or 2)
     expected = [model.detect([picture], detection)[0] for _, picture in shown]
     level = level_of(expected)
@@ -261,19 +261,22 @@ def _check(
     )
 
 
-def _answers(path: Path, outputs: Sequence[str], record: ExportRecord, batch: int | None) -> Answer:
-    """What a file finds in pictures, given to it as many at a time as it takes."""
+def _open(path: Path, outputs: Sequence[str], record: ExportRecord) -> Run | Predictor:
+    """What runs a file with finished masks as its users do, or uses the network of a raw one."""
     with _opening(path):
         if record.masks == "final":
-            run = open_final(path, outputs)
-            answer: Answer = partial(_finished, run, record.metadata.model.class_names)
-        else:
-            answer = partial(_detected, _open_raw(path), record.metadata.detection)
+            return open_final(path, outputs)
+        return Predictor(*open_file(path, runtime_of_file(path), torch.device("cpu")))
+
+
+def _answer_of(file: Run | Predictor, record: ExportRecord, batch: int | None) -> Answer:
+    """What a file finds in pictures, given to it as many at a time as it takes."""
+    metadata = record.metadata
+    if isinstance(file, Predictor):
+        answer: Answer = partial(_detected, file, metadata.detection)
+    else:
+        answer = partial(_finished, file, metadata.model.class_names)
     return partial(_in_batches, answer, batch)
-
-
-def _open_raw(path: Path) -> Predictor:
-    return Predictor(*open_file(path, runtime_of_file(path), torch.device("cpu")))
 
 
 @contextmanager

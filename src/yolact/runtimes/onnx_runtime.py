@@ -50,7 +50,10 @@ class OnnxRuntime:
         """
         self.device, self.precision, self.mask_scorer = device, precision, mask_scorer
         self._image_size = image_size
-        self._session = session(model, provider_for(device))
+        self._session = session(model, self._provider())
+
+    def _provider(self) -> "Provider":
+        return provider_for(self.device)
 
     @property
     def description(self) -> str:
